@@ -1,0 +1,1 @@
+"""Accounts: who may submit, how a password is kept, and what an account may send."""

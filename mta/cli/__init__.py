@@ -1,0 +1,1 @@
+"""The `mta` command: one file per group of commands."""

@@ -1,0 +1,1 @@
+"""Values and grammar of mail: addresses, envelopes, replies, headers, tokens. No I/O."""

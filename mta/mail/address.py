@@ -1,0 +1,153 @@
+"""Mailboxes and paths of the envelope (RFC 5321 §4.1.2), and domains as A-labels (RFC 5891).
+
+A local part is opaque (RFC 5321 §2.3.11): it is kept as it came and compared exactly. A domain is lower-cased and
+turned into A-labels once, here. Address literals, source routes and undotted postmaster are left to callers that want
+them; this grammar refuses them.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Self
+
+import idna
+
+_ATEXT = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\-]"
+_UTF8 = r"[^\x00-\x7f]"
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9\-]{0,61}[A-Za-z0-9])?"
+
+_DOT_STRING = re.compile(rf"{_ATEXT}+(?:\.{_ATEXT}+)*")
+_DOT_STRING_UTF8 = re.compile(rf"(?:{_ATEXT}|{_UTF8})+(?:\.(?:{_ATEXT}|{_UTF8})+)*")
+_QUOTED = re.compile(r'"(?:[ !#-\[\]-~]|\\[ -~])*"')
+_QUOTED_UTF8 = re.compile(rf'"(?:[ !#-\[\]-~]|{_UTF8}|\\[ -~])*"')
+_DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
+_SIMPLE = re.compile(rf"<({_ATEXT}+(?:\.{_ATEXT}+)*)@({_LABEL}(?:\.{_LABEL})*)>")
+
+# RFC 5321 §4.5.3.1.1 to §4.5.3.1.3, octets
+MAX_LOCAL_PART = 64
+MAX_DOMAIN = 255
+MAX_PATH = 256
+
+
+def parse_domain(text: str) -> str:
+    """Return a domain name as lower-case A-labels, without a final dot.
+
+    U-labels are converted with the mapping of UTS 46, since people type them.
+
+    Raises:
+        ValueError: the text is no domain name, with the text quoted.
+    """
+    name = text
+    if not name.isascii():
+        try:
+            name = idna.encode(text, uts46=True).decode("ascii")
+        except (idna.IDNAError, UnicodeError) as error:
+            raise ValueError(f"{text!r} is not a domain name: {error}") from None
+    if len(name) > MAX_DOMAIN - 2 or not _DOMAIN.fullmatch(name):
+        raise ValueError(f"{text!r} is not a domain name")
+    # four numbers are an address that somebody forgot to bracket: no such top-level domain can exist (RFC 3696 §2)
+    if name.rpartition(".")[2].isdigit():
+        raise ValueError(f"{text!r} is not a domain name: its last label is a number")
+    return name.lower()
+
+
+@dataclass(frozen=True, slots=True)
+class Mailbox:
+    """A local part and a domain (RFC 5321 §4.1.2)."""
+
+    local_part: str
+    """As it came, quotes included; compared exactly."""
+    domain: str
+    """Lower-case A-labels."""
+
+    def __str__(self) -> str:
+        return f"{self.local_part}@{self.domain}"
+
+    @property
+    def is_ascii(self) -> bool:
+        """Whether the mailbox can be used with a host that lacks SMTPUTF8 (RFC 6531 §3.2)."""
+        return self.local_part.isascii()
+
+    @classmethod
+    def parse(cls, text: str, *, utf8: bool = False) -> Self:
+        """Read `local-part@domain`. With `utf8`, a local part may hold UTF-8 (RFC 6531 §3.3).
+
+        Raises:
+            ValueError: the text is no mailbox, with the text quoted.
+        """
+        local_part, at, domain = text.rpartition("@")
+        if not at:
+            raise ValueError(f"{text!r} has no domain")
+        if not utf8 and not text.isascii():
+            raise ValueError(f"{text!r} needs SMTPUTF8")
+        size = len(local_part.encode("utf-8", "surrogatepass"))
+        if not local_part or size > MAX_LOCAL_PART:
+            raise ValueError(f"{text!r} has a local part of {size} octets; 1 to {MAX_LOCAL_PART} are allowed")
+        shapes = (_DOT_STRING_UTF8, _QUOTED_UTF8) if utf8 else (_DOT_STRING, _QUOTED)
+        if not any(shape.fullmatch(local_part) for shape in shapes) or not _encodes(local_part):
+            raise ValueError(f"{text!r} has a malformed local part")
+        return cls(local_part, parse_domain(domain))
+
+
+@dataclass(frozen=True, slots=True)
+class ReversePath:
+    """The argument of MAIL FROM: a mailbox, or null for notifications (RFC 5321 §4.5.5)."""
+
+    mailbox: Mailbox | None
+
+    def __str__(self) -> str:
+        return "" if self.mailbox is None else str(self.mailbox)
+
+    @property
+    def is_null(self) -> bool:
+        """Whether nobody wants to hear of a failure."""
+        return self.mailbox is None
+
+    @classmethod
+    def parse(cls, text: str, *, utf8: bool = False) -> Self:
+        """Read `<>` or `<mailbox>`, angle brackets included.
+
+        Raises:
+            ValueError: the text is no reverse-path, with the text quoted.
+        """
+        return cls(None) if text == "<>" else cls(_in_brackets(text, utf8=utf8))
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardPath:
+    """The argument of RCPT TO: a mailbox. Source routes are refused (RFC 5321 §3.6.1 lets us ignore or refuse them)."""
+
+    mailbox: Mailbox
+
+    def __str__(self) -> str:
+        return str(self.mailbox)
+
+    @classmethod
+    def parse(cls, text: str, *, utf8: bool = False) -> Self:
+        """Read `<mailbox>`, angle brackets included.
+
+        Raises:
+            ValueError: the text is no forward-path, with the text quoted.
+        """
+        return cls(_in_brackets(text, utf8=utf8))
+
+
+def _in_brackets(text: str, *, utf8: bool) -> Mailbox:
+    if (simple := _SIMPLE.fullmatch(text)) and len(simple[1]) <= MAX_LOCAL_PART and len(text) <= MAX_PATH:
+        return Mailbox(simple[1], parse_domain(simple[2]))
+    if len(text) > MAX_PATH:
+        raise ValueError(f"{text[:40]!r}… is longer than {MAX_PATH} octets")
+    if not (text.startswith("<") and text.endswith(">")):
+        raise ValueError(f"{text!r} does not stand in angle brackets")
+    if text.startswith("<@"):
+        raise ValueError(f"{text!r} is a source route")
+    return Mailbox.parse(text[1:-1], utf8=utf8)
+
+
+def _encodes(text: str) -> bool:
+    """Lone surrogates (from octets that are no UTF-8) never get past this door."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    # C1 controls are not printable in any sense, and end up in logs
+    return not any("\x80" <= letter <= "\x9f" for letter in text)

@@ -1,0 +1,58 @@
+"""The envelope of a message: reverse-path, recipients, and what a client said of them (RFC 5321 §3.3, RFC 3461 §4)."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from mta.mail.address import Mailbox, ReversePath
+
+
+class BodyType(StrEnum):
+    """What the BODY parameter of MAIL says of the content (RFC 6152 §2, RFC 3030 §3)."""
+
+    SEVEN_BIT = "7BIT"
+    EIGHT_BIT = "8BITMIME"
+    BINARY = "BINARYMIME"
+
+
+class Notify(StrEnum):
+    """When a recipient's fate is reported (RFC 3461 §4.1)."""
+
+    NEVER = "NEVER"
+    SUCCESS = "SUCCESS"
+    FAILURE = "FAILURE"
+    DELAY = "DELAY"
+
+
+class Return(StrEnum):
+    """How much of the message a failure notification carries (RFC 3461 §4.3)."""
+
+    FULL = "FULL"
+    HEADERS = "HDRS"
+
+
+DEFAULT_NOTIFY = frozenset({Notify.FAILURE, Notify.DELAY})
+"""What a client hears of that said nothing (RFC 3461 §4.1 leaves delays to us)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """One forward-path with its DSN parameters."""
+
+    mailbox: Mailbox
+    notify: frozenset[Notify] = DEFAULT_NOTIFY
+    orcpt: str | None = None
+    """Original recipient as `type;address`, xtext decoded (RFC 3461 §4.2)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """What MAIL and RCPT said."""
+
+    reverse_path: ReversePath
+    recipients: tuple[Recipient, ...]
+    body_type: BodyType = BodyType.SEVEN_BIT
+    smtputf8: bool = False
+    requiretls: bool = False
+    ret: Return | None = None
+    envid: str | None = None
+    """Envelope identifier, xtext decoded (RFC 3461 §4.4)."""

@@ -1,0 +1,123 @@
+"""A header section as octets: read, find, leave out, put on top (RFC 5322 §2.2).
+
+A client's header is never rebuilt, since every rebuilding changes something; fields are cut out or put in front, and
+the rest stays the octets that came. Every field of ours goes through `field`, which refuses what could begin another.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Self
+
+MAX_LINE = 998
+"""Octets of a line without CRLF (RFC 5322 §2.1.1)."""
+
+_NAME = re.compile(rb"[!-9;-~]+")
+_FOLD = re.compile(rb"\r\n(?=[ \t])")
+_WIDTH = 78
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One field with its folding and its final CRLF. Junk without a colon is a field without a name."""
+
+    raw: bytes
+
+    @property
+    def name(self) -> str:
+        """The name in lower case; empty for a line that is no field."""
+        name, colon, _ = self.raw.partition(b":")
+        name = name.rstrip(b" \t")
+        return name.decode("ascii").lower() if colon and _NAME.fullmatch(name) else ""
+
+    @property
+    def value(self) -> bytes:
+        """What stands behind the colon, unfolded and stripped."""
+        return _FOLD.sub(b"", self.raw.partition(b":")[2]).strip()
+
+    @property
+    def text(self) -> str:
+        """The value as text; octets that are no UTF-8 become the replacement character."""
+        return self.value.decode("utf-8", "replace")
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """A header section."""
+
+    fields: tuple[Field, ...]
+
+    def __bytes__(self) -> bytes:
+        return b"".join(field.raw for field in self.fields)
+
+    @classmethod
+    def parse(cls, octets: bytes) -> Self:
+        """Read a header section whose lines end in CRLF, without the blank line behind it. Accepts anything."""
+        if not octets:
+            return cls(())
+        if not octets.endswith(b"\r\n"):
+            octets += b"\r\n"
+        # cut at each CRLF that no blank follows; a first line that begins with a blank stands alone
+        parts = re.split(rb"(?<=\r\n)(?![ \t])", octets)
+        return cls(tuple(Field(part) for part in parts if part))
+
+    def find(self, name: str) -> list[Field]:
+        """Return the fields of a name, in order."""
+        wanted = name.lower()
+        return [field for field in self.fields if field.name == wanted]
+
+    def first(self, name: str) -> Field | None:
+        """Return the first field of a name, or None."""
+        wanted = name.lower()
+        return next((field for field in self.fields if field.name == wanted), None)
+
+    def without(self, names: Iterable[str], prefixes: tuple[str, ...] = ()) -> Self:
+        """Return the header without the fields of some names and of names that begin in some way."""
+        gone = {name.lower() for name in names}
+        lowered = tuple(prefix.lower() for prefix in prefixes)
+
+        def stays(field: Field) -> bool:
+            return field.name not in gone and not (lowered and field.name.startswith(lowered))
+
+        return type(self)(tuple(field for field in self.fields if stays(field)))
+
+    def prepended(self, *raws: bytes) -> Self:
+        """Return the header with fields on top, each as `field` makes them."""
+        return type(self)((*(Field(raw) for raw in raws), *self.fields))
+
+    def appended(self, *raws: bytes) -> Self:
+        """Return the header with fields at its end."""
+        return type(self)((*self.fields, *(Field(raw) for raw in raws)))
+
+
+def split(content: bytes) -> tuple[bytes, bytes]:
+    """Return the header section (each line with its CRLF) and the body of a message with CRLF line ends.
+
+    A message that begins with a blank line has no header; one without a blank line has no body.
+    """
+    if content.startswith(b"\r\n"):
+        return b"", content[2:]
+    end = content.find(b"\r\n\r\n")
+    return (content, b"") if end < 0 else (content[: end + 2], content[end + 4 :])
+
+
+def field(name: str, value: str) -> bytes:
+    """Return a field of ours, folded at blanks where it is long, ending in CRLF.
+
+    Raises:
+        ValueError: the name or the value could change the message's structure (CR, LF, NUL, other controls), or a part
+            without a blank is longer than a line may be.
+    """
+    if not _NAME.fullmatch(name.encode("ascii", "replace")):
+        raise ValueError(f"{name!r} is not a field name")
+    if any((letter < " " and letter != "\t") or letter == "\x7f" for letter in value):
+        raise ValueError(f"the value of {name} holds a control character")
+    lines = [f"{name}:"]
+    for word in value.split(" "):
+        if len(lines[-1]) + 1 + len(word) > _WIDTH and word and not lines[-1].isspace() and lines[-1] != f"{name}:":
+            lines.append("")
+        lines[-1] += f" {word}"
+    octets = "\r\n".join(lines).encode("utf-8")
+    if max(map(len, octets.split(b"\r\n"))) > MAX_LINE:
+        raise ValueError(f"the value of {name} does not fit on a line")
+    return octets + b"\r\n"

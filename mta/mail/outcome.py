@@ -1,0 +1,64 @@
+"""What one attempt meant for one recipient, as a value: delivered, deferred or bounced.
+
+What a remote host does is never an exception outside the delivery package.
+"""
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from mta.mail.reply import Reply
+
+
+@dataclass(frozen=True, slots=True)
+class TlsUse:
+    """The TLS of one connection: its version, cipher, and the policy it met."""
+
+    version: str
+    cipher: str
+    policy: str = "opportunistic"
+    verified: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Try:
+    """One host tried in an attempt: how far it went and what it said."""
+
+    host: str
+    address: str
+    port: int
+    stage: str
+    """`connect`, `greeting`, `ehlo`, `starttls`, `auth`, `mail`, `rcpt`, `data`, `dot`."""
+    reply: Reply
+    remote: bool
+    """Whether the reply is the host's own; else it is ours, about it (a time limit, a lost connection)."""
+    tls: TlsUse | None = None
+    duration: timedelta = timedelta(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """A host took responsibility (RFC 5321 §6.1)."""
+
+    reply: Reply
+    tries: tuple[Try, ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class Deferred:
+    """Not now: to be tried again."""
+
+    reply: Reply
+    tries: tuple[Try, ...] = field(default=())
+    in_doubt: bool = False
+    """The final dot was sent and its reply did not arrive (RFC 1047)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounced:
+    """Never in this form."""
+
+    reply: Reply
+    tries: tuple[Try, ...] = field(default=())
+
+
+Outcome = Delivered | Deferred | Bounced

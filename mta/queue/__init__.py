@@ -1,0 +1,1 @@
+"""The queue: its states, its rules and the dispatcher that moves deliveries through them."""

@@ -1,0 +1,358 @@
+"""The queue's engine: claim → route → sign → transport → settle, under one task group.
+
+The store is the queue; in memory is only a bounded window of it, under leases. A delivery in the window is one task,
+which waits for a slot at its site, makes one attempt and writes down what it meant. Whatever ends this process leaves
+leases behind that run out by themselves.
+
+Stopping: nothing more is claimed; attempts that have not sent their final dot are dropped and their leases given back;
+those after it are waited for, since to repeat them would deliver twice (RFC 1047).
+"""
+
+import asyncio
+import logging
+import random
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from mta.clock import Clock
+from mta.errors import Damaged, StoreUnavailable
+from mta.events import Observer
+from mta.mail import failures
+from mta.mail.outcome import Bounced, Deferred, Outcome
+from mta.queue.model import Claimed, Content
+from mta.queue.pace import Pace
+from mta.queue.records import Records
+from mta.queue.schedule import Schedule
+from mta.queue.seams import Hold, Letter, Router, Sealer, Site, Transport, Unsigned
+from mta.queue.settle import Settlement, held, settle
+from mta.queue.store import Store
+
+RENEW_EVERY = timedelta(seconds=20)
+POLL_EVERY = timedelta(seconds=5)
+"""The store is asked at least this often, whatever it said of the next due time."""
+TROUBLE_PAUSE = timedelta(seconds=1)
+
+_log = logging.getLogger("mta.queue")
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What lies outside the queue."""
+
+    router: Router
+    sealer: Sealer
+    transport: Transport
+
+
+@dataclass(slots=True)
+class _Underway:
+    """One delivery in the window."""
+
+    claimed: Claimed
+    lease_until: datetime
+    task: asyncio.Task[None] | None = None
+    past_dot: bool = False
+    """From here on the attempt is not dropped: to make it again could deliver twice."""
+
+
+class Dispatcher:
+    """Attempts what is due. One for each worker."""
+
+    def __init__(
+        self,
+        store: Store,
+        world: World,
+        records: Records,
+        schedule: Schedule,
+        observers: Sequence[Observer],
+        clock: Clock,
+        dice: random.Random,
+        pace: Pace = Pace(),  # noqa: B008  frozen
+    ) -> None:
+        self._store = store
+        self._world = world
+        self._records = records
+        self._schedule = schedule
+        self._observers = observers
+        self._clock = clock
+        self._dice = dice
+        self._pace = pace
+        self._underway: dict[str, _Underway] = {}
+        self._domains: Counter[str] = Counter()
+        self._slots: dict[str, _Slots] = {}
+        self._wanted = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._stopping = False
+        self._starved = False
+        self._tasks: asyncio.TaskGroup | None = None
+
+    # what the acceptor sees
+
+    def room(self) -> int:
+        """Return how many deliveries may be leased at acceptance right now."""
+        if self._stopping or self._tasks is None:
+            return 0
+        return max(0, self._pace.window - len(self._underway))
+
+    def hand_over(self, claimed: Sequence[Claimed]) -> None:
+        """Take deliveries that were committed leased to this worker."""
+        for one in claimed:
+            self._begin(one)
+
+    def wake(self) -> None:
+        """Something became due in the store."""
+        self._wanted.set()
+
+    # what the daemon sees
+
+    @property
+    def in_hand(self) -> int:
+        """How many deliveries are in the window."""
+        return len(self._underway)
+
+    def reschedule(self, schedule: Schedule) -> None:
+        """Use another schedule from the next failure on."""
+        self._schedule = schedule
+
+    async def run(self) -> None:
+        """Work until cancelled or stopped. What is under way when this is cancelled is given back."""
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            renewal = tasks.create_task(self._renew())
+            try:
+                await self._claim_until_stopped()
+            finally:
+                self._stopping = True
+                renewal.cancel()
+                for one in self._underway.values():
+                    if one.task is not None and not one.past_dot:
+                        one.task.cancel()
+
+    async def stop(self, grace: timedelta) -> None:
+        """Claim nothing more, drop what has not sent its dot, wait up to `grace` for what has."""
+        self._stopping = True
+        self._wanted.set()
+        try:
+            async with asyncio.timeout(grace.total_seconds()):
+                await self._idle.wait()
+        except TimeoutError:
+            for one in list(self._underway.values()):
+                _log.warning(
+                    "in doubt at stop: the reply to the final dot of %s to %s had not come; it will be sent again",
+                    one.claimed.message.id,
+                    one.claimed.delivery.recipient.mailbox,
+                )
+                if one.task is not None:
+                    one.task.cancel()
+
+    # claiming
+
+    async def _claim_until_stopped(self) -> None:
+        while not self._stopping:
+            self._wanted.clear()
+            pause = POLL_EVERY
+            try:
+                if await self._claim():
+                    continue
+                if not self._starved and (due := await self._store.next_due()) is not None:
+                    pause = min(POLL_EVERY, due)
+            except StoreUnavailable as trouble:
+                _log.error("the store cannot be read, delivery pauses: %s", trouble)
+                pause = TROUBLE_PAUSE
+            await self._sleep(pause)
+
+    async def _claim(self) -> bool:
+        """Lease what is due; return whether there may be more that there is room for."""
+        limit = min(self._pace.batch, self._pace.window - len(self._underway))
+        full = [domain for domain, count in self._domains.items() if count >= self._pace.per_domain]
+        self._starved = limit < self._pace.batch or bool(full)
+        if limit <= 0:
+            return False
+        claimed = await self._store.claim(limit, full)
+        for one in claimed:
+            self._begin(one)
+        return len(claimed) == limit
+
+    async def _sleep(self, pause: timedelta) -> None:
+        # at least a moment, so that a due time in the past that cannot be claimed is no busy loop
+        try:
+            async with asyncio.timeout(max(0.01, pause.total_seconds())):
+                await self._wanted.wait()
+        except TimeoutError:
+            pass
+
+    def _begin(self, claimed: Claimed) -> None:
+        assert self._tasks is not None  # noqa: S101  nothing is claimed or handed over before `run`
+        delivery = claimed.delivery
+        one = _Underway(claimed, claimed.lease_until)
+        self._underway[delivery.id] = one
+        self._domains[delivery.domain] += 1
+        self._idle.clear()
+        one.task = self._tasks.create_task(self._see_to(one))
+        one.task.add_done_callback(lambda _: self._forget(one))
+
+    def _forget(self, one: _Underway) -> None:
+        delivery = one.claimed.delivery
+        self._underway.pop(delivery.id, None)
+        self._domains[delivery.domain] -= 1
+        left = self._domains[delivery.domain]
+        if not left:
+            del self._domains[delivery.domain]
+        if not self._underway:
+            self._idle.set()
+        # room in the window and in the domain's share of it: what was passed over may be claimed now
+        roomy = len(self._underway) + self._pace.batch <= self._pace.window
+        if self._starved and roomy and left <= self._pace.per_domain // 2:
+            self._wanted.set()
+
+    # leases
+
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(RENEW_EVERY.total_seconds())
+            await self._extend(list(self._underway))
+
+    async def _extend(self, ids: Sequence[str]) -> None:
+        if not ids:
+            return
+        try:
+            ours = await self._store.extend(ids)
+        except StoreUnavailable as trouble:
+            # not yet lost: whoever comes to its dot looks again
+            _log.error("leases could not be renewed: %s", trouble)
+            return
+        until = self._store.now() + self._store.lease
+        for delivery_id in ids:
+            one = self._underway.get(delivery_id)
+            if one is None:
+                continue
+            if delivery_id in ours:
+                one.lease_until = until
+            elif one.task is not None and not one.past_dot:
+                _log.warning("lost the lease of %s: its attempt is dropped", one.claimed.message.id)
+                one.task.cancel()
+
+    async def _may_send_dot(self, one: _Underway) -> bool:
+        """Look at the lease a last time; from here on the attempt is not dropped any more."""
+        if self._stopping:
+            return False
+        if self._store.now() >= one.lease_until:
+            try:
+                if one.claimed.delivery.id not in await self._store.extend([one.claimed.delivery.id]):
+                    return False
+            except StoreUnavailable:
+                return False
+            one.lease_until = self._store.now() + self._store.lease
+        one.past_dot = True
+        return True
+
+    # one delivery
+
+    async def _see_to(self, one: _Underway) -> None:
+        delivery = one.claimed.delivery
+        try:
+            settlement = await self._attempt(one)
+            one.past_dot = True  # what was said is written down, whoever stops us
+            await self._write(one, settlement)
+        except StoreUnavailable as trouble:
+            # the lease runs out, and the delivery is attempted again by whoever can read the store then
+            _log.error("%s waits for the store: %s", one.claimed.message.id, trouble)
+        except asyncio.CancelledError:
+            if not one.past_dot:
+                await asyncio.shield(self._give_back(delivery.id))
+            raise
+
+    async def _give_back(self, delivery_id: str) -> None:
+        try:
+            await self._store.release([delivery_id])
+        except StoreUnavailable as trouble:
+            _log.error("a lease could not be given back and will run out by itself: %s", trouble)
+
+    async def _attempt(self, one: _Underway) -> Settlement:
+        """Make one attempt and decide what it means. The border where the unexpected becomes a deferral."""
+        claimed = one.claimed
+        began = self._clock.monotonic()
+        site: Site | None = None
+        try:
+            match await self._world.router.route(claimed.delivery.domain):
+                case Site() as site:
+                    async with self._slot(site):
+                        began = self._clock.monotonic()
+                        outcome = await self._speak(one, site)
+                case Hold(reason):
+                    return held(claimed, reason)
+                case Bounced() | Deferred() as outcome:
+                    pass
+        except Unsigned as why:
+            return held(claimed, str(why))
+        except Damaged as why:
+            _log.error("%s: %s", claimed.message.id, why)
+            return held(claimed, str(why))
+        except StoreUnavailable:
+            raise
+        except Exception:
+            _log.exception("the attempt of %s to %s failed", claimed.message.id, claimed.delivery.recipient.mailbox)
+            outcome = Deferred(failures.INTERNAL_DEFERRAL)
+        # the schedule counts the attempt that was just made
+        counted = replace(claimed, delivery=replace(claimed.delivery, attempts=claimed.delivery.attempts + 1))
+        decided = settle(counted, outcome, self._schedule, self._store.now(), self._dice)
+        duration = timedelta(seconds=self._clock.monotonic() - began)
+        return replace(decided, claimed=claimed, duration=duration, site=site.name if site else None)
+
+    async def _speak(self, one: _Underway, site: Site) -> Outcome:
+        claimed = one.claimed
+        content = await self._content(claimed)
+        signature = await self._world.sealer.seal(claimed.message, content.header)
+        letter = Letter(claimed.message, claimed.delivery.return_path, claimed.delivery.recipient, signature, content)
+        still_ours: Callable[[], Awaitable[bool]] = lambda: self._may_send_dot(one)  # noqa: E731  typed
+        return await self._world.transport.deliver(letter, site, still_ours)
+
+    async def _content(self, claimed: Claimed) -> Content:
+        return claimed.content or await self._store.content(claimed.message.id)
+
+    async def _write(self, one: _Underway, settlement: Settlement) -> None:
+        """Make a decision durable. What is past its dot is written even when this task is cancelled."""
+        header = b""
+        if settlement.notice is not None:
+            try:
+                header = (await self._content(one.claimed)).header
+            except Damaged as why:
+                _log.error("%s: %s; its notification goes out without the header", one.claimed.message.id, why)
+        settled = self._records.of(settlement, header)
+        if not await asyncio.shield(self._store.settle(settled)):
+            _log.warning(
+                "%s to %s was settled as %s, but its lease was lost: another worker decides",
+                one.claimed.message.id,
+                one.claimed.delivery.recipient.mailbox,
+                settlement.state,
+            )
+            return
+        for event in settled.events:
+            for observer in self._observers:
+                observer.observe(event)
+        if settled.dsn is not None:
+            self._wanted.set()
+
+    @asynccontextmanager
+    async def _slot(self, site: Site) -> AsyncIterator[None]:
+        slots = self._slots.setdefault(site.name, _Slots(asyncio.Semaphore(self._pace.per_site)))
+        slots.users += 1
+        try:
+            async with slots.semaphore:
+                yield
+        finally:
+            slots.users -= 1
+            if slots.users == 0:
+                self._slots.pop(site.name, None)
+
+
+@dataclass(slots=True)
+class _Slots:
+    """A site's connections, and who waits for them; forgotten when nobody does."""
+
+    semaphore: asyncio.Semaphore
+    users: int = 0

@@ -1,0 +1,179 @@
+"""The queue's nouns and the moves a delivery may make.
+
+Guarantees, state by state, and what a crash in each costs:
+
+- `queued`: on stable storage, due at a time by the store's clock. A crash costs nothing.
+- `active`: leased by one worker for a while. A crash costs the rest of the lease; the attempt under way may be repeated
+  only if its final dot was sent (RFC 1047).
+- `held`: waits for an operator. Time held does not count as age.
+- `delivered`, `bounced`, `expired`, `suppressed`, `cancelled`: final. The body goes when the last delivery is final.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Protocol
+
+from mta.mail.address import Mailbox, ReversePath
+from mta.mail.envelope import BodyType, Recipient, Return
+
+
+class State(StrEnum):
+    """Where a delivery stands."""
+
+    QUEUED = "queued"
+    ACTIVE = "active"
+    HELD = "held"
+    DELIVERED = "delivered"
+    BOUNCED = "bounced"
+    EXPIRED = "expired"
+    SUPPRESSED = "suppressed"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing will be attempted any more."""
+        return self not in (State.QUEUED, State.ACTIVE, State.HELD)
+
+
+MOVES: Mapping[State, frozenset[State]] = {
+    State.QUEUED: frozenset({State.ACTIVE, State.HELD, State.CANCELLED, State.EXPIRED, State.SUPPRESSED}),
+    State.ACTIVE: frozenset(
+        {
+            State.QUEUED,
+            State.HELD,
+            State.DELIVERED,
+            State.BOUNCED,
+            State.EXPIRED,
+            State.SUPPRESSED,
+            State.CANCELLED,
+        }
+    ),
+    State.HELD: frozenset({State.QUEUED, State.CANCELLED}),
+    # a report that comes later
+    State.DELIVERED: frozenset({State.BOUNCED}),
+    State.BOUNCED: frozenset(),
+    State.EXPIRED: frozenset(),
+    State.SUPPRESSED: frozenset(),
+    State.CANCELLED: frozenset(),
+}
+"""From each state, the states that may follow. The store refuses every other move."""
+
+
+class Stream(StrEnum):
+    """What kind of mail it is."""
+
+    TRANSACTIONAL = "transactional"
+    BULK = "bulk"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """Everything about an accepted message but its octets."""
+
+    id: str
+    """The queue id that the client is told."""
+    accepted_at: datetime
+    account: str
+    stream: Stream
+    reverse_path: ReversePath
+    from_domain: str
+    """The domain of the From field, which DKIM must align with."""
+    message_id: str
+    """The Message-ID field's value, angle brackets included."""
+    size: int
+    """Octets of header, blank line and body."""
+    checksum: bytes
+    """SHA-256 of header, blank line and body."""
+    body_hash: bytes
+    """SHA-256 of the relaxed canonical body (RFC 6376 §3.4.4), made once, used by every signature."""
+    topic: str | None = None
+    tag: str | None = None
+    pool: str | None = None
+    metadata: str | None = None
+    body_type: BodyType = BodyType.SEVEN_BIT
+    smtputf8: bool = False
+    requiretls: bool = False
+    ret: Return | None = None
+    envid: str | None = None
+    release_at: datetime | None = None
+    """Not before this time; age counts from it (RFC 4865)."""
+    expires_at: datetime | None = None
+    """Given up at this time, whatever the schedule says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One message to one recipient."""
+
+    id: str
+    message_id: str
+    """The queue id of its message."""
+    recipient: Recipient
+    state: State
+    due_at: datetime
+    return_path: Mailbox | None
+    """Its own return path, the same in every attempt; None for mail from the null reverse-path."""
+    attempts: int = 0
+    site: str | None = None
+    source: str | None = None
+    hold_reason: str | None = None
+    held_for: timedelta = timedelta(0)
+    """Time spent held so far, which does not count as age."""
+    delay_noticed: bool = False
+
+    @property
+    def domain(self) -> str:
+        """The recipient's domain, A-labels."""
+        return self.recipient.mailbox.domain
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """A message's octets: the header section without the blank line behind it, and the body in pieces."""
+
+    header: bytes
+    """Each field ends in CRLF."""
+    body: tuple[bytes, ...]
+    """Pieces of at most `PIECE` octets."""
+
+    PIECE = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class NewMessage:
+    """A message on its way into the store."""
+
+    message: Message
+    deliveries: tuple[Delivery, ...]
+    content: Content
+    client: Mapping[str, str | int | bool] = field(default_factory=dict)
+    """How it came (protocol, TLS, the client's name): goes into the `accepted` event only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A delivery leased to this worker, with its message."""
+
+    message: Message
+    delivery: Delivery
+    lease_until: datetime
+    content: Content | None = None
+    """At hand for a message accepted a moment ago; else the store has it."""
+
+
+class Dispatchable(Protocol):
+    """Where the acceptor hands over what it committed with a lease."""
+
+    def room(self) -> int:
+        """Return how many deliveries may be leased at acceptance right now."""
+        ...
+
+    def hand_over(self, claimed: Sequence[Claimed]) -> None:
+        """Take leased deliveries; each of them will be attempted or released."""
+        ...
+
+    def wake(self) -> None:
+        """Something became due in the store."""
+        ...

@@ -1,0 +1,145 @@
+"""The facts of a settlement as events, and its DSN as a message of our own (RFC 3464)."""
+
+import hashlib
+from collections.abc import Callable
+from datetime import datetime
+
+from mta.bounces.dsn import DsnFacts, DsnMessage, compose
+from mta.dkim.body_hash import RelaxedBodyHash
+from mta.events import Event, EventType
+from mta.mail.address import ReversePath
+from mta.mail.envelope import BodyType, Notify, Recipient
+from mta.mail.ids import IdSource
+from mta.queue.model import Content, Delivery, Message, NewMessage, State, Stream
+from mta.queue.settle import Notice, Settled, Settlement
+
+
+class Records:
+    """Gives settlements their names, times and messages. One for each worker."""
+
+    def __init__(self, hostname: str, ids: IdSource, now: Callable[[], datetime]) -> None:
+        self._hostname = hostname
+        self._ids = ids
+        self._now = now
+
+    def of(self, settlement: Settlement, original_header: bytes) -> Settled:
+        """Return what is to be written: the event of the settlement and, where a notice is due, its DSN.
+
+        `original_header` is the header section of the message; it is looked at only when a notice is due.
+        """
+        event = self._event(settlement)
+        if settlement.notice is None:
+            return Settled(settlement, (event,))
+        dsn = self._dsn(settlement.notice, original_header)
+        events = [event]
+        if settlement.state is State.QUEUED:
+            events.append(self._beside(event, EventType.DELAYED_NOTICE, {"dsn": dsn.message.id}))
+        return Settled(settlement, (*events, self.accepted_dsn(dsn, event)), dsn)
+
+    def _event(self, settlement: Settlement) -> Event:
+        message, delivery = settlement.claimed.message, settlement.claimed.delivery
+        detail: dict[str, str | int | float | bool | None] = {"accepted_at": message.accepted_at.isoformat()}
+        if settlement.retry_in is not None:
+            detail["retry_in"] = round(settlement.retry_in.total_seconds(), 3)
+        if settlement.hold_reason is not None:
+            detail["reason"] = settlement.hold_reason
+        if settlement.in_doubt:
+            detail["in_doubt"] = True
+        return Event(
+            id=self._ids.next(),
+            at=self._now(),
+            type=settlement.event,
+            account=message.account,
+            stream=message.stream,
+            tag=message.tag,
+            message_id=message.message_id,
+            queue_id=message.id,
+            delivery_id=delivery.id,
+            recipient=str(delivery.recipient.mailbox),
+            site=settlement.site or delivery.site,
+            source=delivery.source,
+            attempt=delivery.attempts + 1 if settlement.attempted else None,
+            reply=settlement.reply,
+            tries=settlement.tries,
+            duration=settlement.duration,
+            metadata=message.metadata,
+            detail=detail,
+        )
+
+    def _beside(self, event: Event, kind: EventType, detail: dict[str, str | int | float | bool | None]) -> Event:
+        return Event(
+            id=self._ids.next(),
+            at=event.at,
+            type=kind,
+            account=event.account,
+            stream=event.stream,
+            tag=event.tag,
+            message_id=event.message_id,
+            queue_id=event.queue_id,
+            delivery_id=event.delivery_id,
+            recipient=event.recipient,
+            metadata=event.metadata,
+            detail=detail,
+        )
+
+    def accepted_dsn(self, dsn: NewMessage, cause: Event) -> Event:
+        """Return the `accepted` event of a DSN of ours."""
+        return Event(
+            id=self._ids.next(),
+            at=cause.at,
+            type=EventType.ACCEPTED,
+            account=dsn.message.account,
+            stream=dsn.message.stream,
+            message_id=dsn.message.message_id,
+            queue_id=dsn.message.id,
+            detail={"size": dsn.message.size, "recipients": 1, "dsn_for": cause.queue_id, "sender": ""},
+        )
+
+    def _dsn(self, notice: Notice, original_header: bytes) -> NewMessage:
+        now = self._now()
+        queue_id = self._ids.next()
+        composed = compose(self._facts(notice, original_header, queue_id), now)
+        return self._as_new(composed, notice.claimed.message, queue_id, now)
+
+    def _facts(self, notice: Notice, original_header: bytes, queue_id: str) -> DsnFacts:
+        message, delivery = notice.claimed.message, notice.claimed.delivery
+        assert message.reverse_path.mailbox is not None  # noqa: S101  settle makes no notice for the null reverse-path
+        remote = notice.host if notice.host is not None and notice.host.remote else None
+        return DsnFacts(
+            hostname=self._hostname,
+            dsn_id=queue_id,
+            reverse_path=message.reverse_path.mailbox,
+            recipient=delivery.recipient,
+            delayed=notice.state is State.QUEUED,
+            expired=notice.state is State.EXPIRED,
+            reply=notice.reply,
+            remote_mta=remote.host if remote else None,
+            arrived_at=message.accepted_at,
+            attempted_at=self._now(),
+            will_retry_until=notice.will_retry_until,
+            envid=message.envid,
+            original_header=original_header,
+            smtputf8=message.smtputf8,
+        )
+
+    def _as_new(self, composed: DsnMessage, about: Message, queue_id: str, now: datetime) -> NewMessage:
+        assert about.reverse_path.mailbox is not None  # noqa: S101  see _facts
+        body_hash = RelaxedBodyHash()
+        body_hash.update(composed.body)
+        message = Message(
+            id=queue_id,
+            accepted_at=now,
+            account=about.account,
+            stream=Stream.TRANSACTIONAL,
+            reverse_path=ReversePath(None),
+            from_domain=self._hostname,
+            message_id=composed.message_id,
+            size=len(composed.header) + 2 + len(composed.body),
+            checksum=hashlib.sha256(composed.header + b"\r\n" + composed.body).digest(),
+            body_hash=body_hash.digest(),
+            body_type=BodyType.EIGHT_BIT if composed.smtputf8 else BodyType.SEVEN_BIT,
+            smtputf8=composed.smtputf8,
+        )
+        recipient = Recipient(about.reverse_path.mailbox, notify=frozenset({Notify.NEVER}))
+        delivery = Delivery(self._ids.next(), queue_id, recipient, State.QUEUED, now, return_path=None)
+        return NewMessage(message, (delivery,), Content(composed.header, (composed.body,)))

@@ -1,0 +1,96 @@
+"""What the dispatcher needs of the world outside: a way to a domain, a way to hand over a letter, and a signature."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from mta.mail.address import Mailbox
+from mta.mail.envelope import Recipient
+from mta.mail.outcome import Bounced, Deferred, Outcome
+from mta.queue.model import Content, Message
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Hosts that share an MX set: limits and connections are theirs together, whatever the recipient's domain."""
+
+    name: str
+    """For people and events: the relay's name, or the best MX host's."""
+    hosts: tuple["Host", ...]
+    """In the order they are to be tried (RFC 5321 §5.1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """One host of a site. Its addresses are looked up when it is tried."""
+
+    name: str
+    port: int
+    implicit_tls: bool = False
+    require_tls: bool = False
+    user: str | None = None
+    password: str | None = None
+    trusted: bool = False
+    """Named by the operator in a route: may have a private address."""
+
+    def __repr__(self) -> str:
+        return f"Host({self.name!r}, {self.port})"
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """The operator wants mail for this domain kept."""
+
+    reason: str
+
+
+class Router(Protocol):
+    """From a domain to where its mail goes."""
+
+    async def route(self, domain: str) -> Site | Hold | Bounced | Deferred:
+        """Return a site, or why there is none (RFC 5321 §5.1, RFC 7505)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """One transaction with one recipient, ready to be spoken."""
+
+    message: Message
+    reverse_path: Mailbox | None
+    """The delivery's own return path, or None for the null reverse-path."""
+    recipient: Recipient
+    signature: bytes
+    """Fields that go on top of the header."""
+    content: Content
+
+
+class Transport(Protocol):
+    """Hands letters to a site's hosts over connections that it keeps."""
+
+    async def deliver(self, letter: Letter, site: Site, still_ours: Callable[[], Awaitable[bool]]) -> Outcome:
+        """Make one attempt: hosts in order until one answers for the recipient. Never raises for what a host does.
+
+        `still_ours` is asked just before the final dot; when it says no, the transaction is dropped.
+        """
+        ...
+
+    async def close(self) -> None:
+        """End idle connections with QUIT."""
+        ...
+
+
+class Unsigned(Exception):
+    """There is no key to sign with, and the domain's owner did not say that there need be none."""
+
+
+class Sealer(Protocol):
+    """Signs what will leave."""
+
+    async def seal(self, message: Message, header: bytes) -> bytes:
+        """Return DKIM-Signature fields, each ending in CRLF; empty when the domain wants none.
+
+        Raises:
+            Unsigned: the message must be held.
+        """
+        ...

@@ -1,0 +1,122 @@
+"""What one attempt means for one delivery. A function, so that it is tested as a table; the store makes it so."""
+
+import random
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from mta.events import Event, EventType
+from mta.mail.envelope import Notify
+from mta.mail.outcome import Bounced, Deferred, Delivered, Outcome, Try
+from mta.mail.reply import Reply
+from mta.queue.model import Claimed, NewMessage, State
+from mta.queue.schedule import Schedule
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A DSN that is due to the submitter."""
+
+    claimed: Claimed
+    state: State
+    """`bounced`, `expired`, or `queued` for a delay."""
+    reply: Reply
+    host: Try | None
+    """The host that said so; None when nobody was reached."""
+    will_retry_until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """A decision about one leased delivery, to be written in one transaction."""
+
+    claimed: Claimed
+    state: State
+    reply: Reply
+    event: EventType
+    attempted: bool = True
+    tries: tuple[Try, ...] = ()
+    retry_in: timedelta | None = None
+    hold_reason: str | None = None
+    notice: Notice | None = None
+    delay_noticed: bool = False
+    duration: timedelta = timedelta(0)
+    site: str | None = None
+    in_doubt: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What a settlement becomes when its facts have names: the rows' changes, the events, and the DSN if one is due."""
+
+    settlement: Settlement
+    events: tuple[Event, ...]
+    dsn: NewMessage | None = None
+
+
+def settle(claimed: Claimed, outcome: Outcome, schedule: Schedule, now: datetime, dice: random.Random) -> Settlement:
+    """Decide what one attempt means for one delivery.
+
+    A deferred delivery expires once the schedule gives up (RFC 5321 §4.5.4.1). Nobody is told of mail from the null
+    reverse-path (RFC 5321 §4.5.5), nor against the client's NOTIFY (RFC 3461 §4.1).
+    """
+    match outcome:
+        case Delivered(reply, tries):
+            return Settlement(claimed, State.DELIVERED, reply, EventType.DELIVERED, tries=tries)
+        case Bounced(reply, tries):
+            notice = _notice(claimed, Notify.FAILURE, State.BOUNCED, reply, tries)
+            return Settlement(claimed, State.BOUNCED, reply, EventType.BOUNCED, tries=tries, notice=notice)
+        case Deferred(reply, tries, in_doubt):
+            return _deferred(claimed, reply, tries, in_doubt, schedule, now, dice)
+
+
+def held(claimed: Claimed, reason: str) -> Settlement:
+    """Set a delivery aside for the operator without counting an attempt."""
+    reply = Reply.of(450, "4.7.0", reason)
+    return Settlement(claimed, State.HELD, reply, EventType.HELD, attempted=False, hold_reason=reason)
+
+
+def _deferred(
+    claimed: Claimed,
+    reply: Reply,
+    tries: tuple[Try, ...],
+    in_doubt: bool,
+    schedule: Schedule,
+    now: datetime,
+    dice: random.Random,
+) -> Settlement:
+    message, delivery = claimed.message, claimed.delivery
+    wait = schedule.next_attempt(message, delivery, now, dice)
+    if wait is None:
+        notice = _notice(claimed, Notify.FAILURE, State.EXPIRED, reply, tries)
+        return Settlement(
+            claimed, State.EXPIRED, reply, EventType.EXPIRED, tries=tries, notice=notice, in_doubt=in_doubt
+        )
+    notice = None
+    if not delivery.delay_noticed and schedule.is_late(message, delivery, now):
+        until = schedule.expires_at(message, delivery)
+        notice = _notice(claimed, Notify.DELAY, State.QUEUED, reply, tries, until)
+    return Settlement(
+        claimed,
+        State.QUEUED,
+        reply,
+        EventType.DEFERRED,
+        tries=tries,
+        retry_in=wait,
+        notice=notice,
+        delay_noticed=delivery.delay_noticed or notice is not None,
+        in_doubt=in_doubt,
+    )
+
+
+def _notice(
+    claimed: Claimed,
+    wanted: Notify,
+    state: State,
+    reply: Reply,
+    tries: tuple[Try, ...],
+    until: datetime | None = None,
+) -> Notice | None:
+    if claimed.message.reverse_path.is_null or wanted not in claimed.delivery.recipient.notify:
+        return None
+    speaker = next((one for one in reversed(tries) if one.reply == reply), None)
+    return Notice(claimed, state, reply, speaker, until)

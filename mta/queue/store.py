@@ -1,0 +1,91 @@
+"""The seam between the queue and its database: what the dispatcher and the acceptor need of a store.
+
+Every method is one transaction. Due times and leases are set and compared by the store's own clock, so that nodes whose
+clocks disagree do not steal from one another. Whatever is awaited here is on stable storage when it returns.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from mta.events import Event
+from mta.queue.model import Claimed, Content, NewMessage
+from mta.queue.settle import Settled
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What became of a message handed to the store."""
+
+    queue_id: str
+    leased: tuple[Claimed, ...]
+    """Deliveries that were committed already leased to this worker; the rest is due in the store."""
+
+
+class Store(Protocol):
+    """A durable queue. One instance serves one worker, whose number its leases carry."""
+
+    @property
+    def worker(self) -> int:
+        """The number the store gave this worker; no other live worker has it."""
+        ...
+
+    @property
+    def lease(self) -> timedelta:
+        """How long a lease lasts from its taking or renewal."""
+        ...
+
+    async def accept(self, new: NewMessage, events: Sequence[Event], lease: int = 0) -> Accepted:
+        """Write a message with all its deliveries and events. At most `lease` deliveries are leased at once.
+
+        Raises:
+            StoreUnavailable: nothing was written; the client must hear 4yz.
+            StoreFull: the same, for lack of space.
+        """
+        ...
+
+    async def claim(self, limit: int, except_domains: Collection[str] = ()) -> list[Claimed]:
+        """Lease due deliveries, and those whose lease ran out, oldest due first, passing over some domains.
+
+        Raises:
+            StoreUnavailable: nothing was leased.
+        """
+        ...
+
+    async def content(self, queue_id: str) -> Content:
+        """Return a message's octets, after comparing them with its checksum.
+
+        Raises:
+            Damaged: the octets are not those that were accepted, or are gone.
+            StoreUnavailable: they cannot be read now.
+        """
+        ...
+
+    async def settle(self, settled: Settled) -> bool:
+        """Write what one attempt meant: state, events, DSN. False, and nothing written, when the lease was lost.
+
+        Raises:
+            StoreUnavailable: nothing was written.
+        """
+        ...
+
+    async def extend(self, delivery_ids: Collection[str]) -> frozenset[str]:
+        """Renew leases; return the ids that are still ours. The others must be dropped before their final dot.
+
+        Raises:
+            StoreUnavailable: no lease was renewed.
+        """
+        ...
+
+    async def release(self, delivery_ids: Collection[str]) -> None:
+        """Give back leases of deliveries that were not attempted: they are due at once."""
+        ...
+
+    async def next_due(self) -> timedelta | None:
+        """Return how long until something in the store is due or a lease runs out; None when nothing waits."""
+        ...
+
+    def now(self) -> datetime:
+        """Return the store's clock as this process knows it: for ages and names of events."""
+        ...

@@ -1,0 +1,1 @@
+"""The submission listeners: authenticated mail comes in here and nowhere else."""
