@@ -22,6 +22,10 @@ _QUOTED_UTF8 = re.compile(rf'"(?:[ !#-\[\]-~]|{_UTF8}|\\[ -~])*"')
 _DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 _SIMPLE = re.compile(rf"<({_ATEXT}+(?:\.{_ATEXT}+)*)@({_LABEL}(?:\.{_LABEL})*)>")
 
+# lone surrogates (from octets that are no UTF-8), C1 controls and line separators never get past this door
+_UNFIT = re.compile(r"[\x80-\x9f\u2028\u2029\ud800-\udfff]")
+_SHOWN = 80
+
 # RFC 5321 §4.5.3.1.1 to §4.5.3.1.3, octets
 MAX_LOCAL_PART = 64
 MAX_DOMAIN = 255
@@ -37,16 +41,17 @@ def parse_domain(text: str) -> str:
         ValueError: the text is no domain name, with the text quoted.
     """
     name = text
-    if not name.isascii():
+    # the wire form has two octets more (RFC 1035 §3.1); what is too long before its conversion is not worth converting
+    if len(name) <= MAX_DOMAIN - 2 and not name.isascii():
         try:
             name = idna.encode(text, uts46=True).decode("ascii")
         except (idna.IDNAError, UnicodeError) as error:
-            raise ValueError(f"{text!r} is not a domain name: {error}") from None
+            raise ValueError(f"{_shown(text)} is not a domain name: {error}") from None
     if len(name) > MAX_DOMAIN - 2 or not _DOMAIN.fullmatch(name):
-        raise ValueError(f"{text!r} is not a domain name")
+        raise ValueError(f"{_shown(text)} is not a domain name")
     # four numbers are an address that somebody forgot to bracket: no such top-level domain can exist (RFC 3696 §2)
     if name.rpartition(".")[2].isdigit():
-        raise ValueError(f"{text!r} is not a domain name: its last label is a number")
+        raise ValueError(f"{_shown(text)} is not a domain name: its last label is a number")
     return name.lower()
 
 
@@ -76,15 +81,15 @@ class Mailbox:
         """
         local_part, at, domain = text.rpartition("@")
         if not at:
-            raise ValueError(f"{text!r} has no domain")
+            raise ValueError(f"{_shown(text)} has no domain")
         if not utf8 and not text.isascii():
-            raise ValueError(f"{text!r} needs SMTPUTF8")
-        size = len(local_part.encode("utf-8", "surrogatepass"))
+            raise ValueError(f"{_shown(text)} needs SMTPUTF8")
+        size = _octets(local_part)
         if not local_part or size > MAX_LOCAL_PART:
-            raise ValueError(f"{text!r} has a local part of {size} octets; 1 to {MAX_LOCAL_PART} are allowed")
+            raise ValueError(f"{_shown(text)} has a local part of {size} octets; 1 to {MAX_LOCAL_PART} are allowed")
         shapes = (_DOT_STRING_UTF8, _QUOTED_UTF8) if utf8 else (_DOT_STRING, _QUOTED)
-        if not any(shape.fullmatch(local_part) for shape in shapes) or not _encodes(local_part):
-            raise ValueError(f"{text!r} has a malformed local part")
+        if not any(shape.fullmatch(local_part) for shape in shapes) or _UNFIT.search(local_part):
+            raise ValueError(f"{_shown(text)} has a malformed local part")
         return cls(local_part, parse_domain(domain))
 
 
@@ -132,22 +137,25 @@ class ForwardPath:
 
 
 def _in_brackets(text: str, *, utf8: bool) -> Mailbox:
-    if (simple := _SIMPLE.fullmatch(text)) and len(simple[1]) <= MAX_LOCAL_PART and len(text) <= MAX_PATH:
+    if len(text) > MAX_PATH or _octets(text) > MAX_PATH:
+        raise ValueError(f"{_shown(text)} is longer than {MAX_PATH} octets")
+    if (simple := _SIMPLE.fullmatch(text)) and len(simple[1]) <= MAX_LOCAL_PART:
         return Mailbox(simple[1], parse_domain(simple[2]))
-    if len(text) > MAX_PATH:
-        raise ValueError(f"{text[:40]!r}… is longer than {MAX_PATH} octets")
     if not (text.startswith("<") and text.endswith(">")):
-        raise ValueError(f"{text!r} does not stand in angle brackets")
+        raise ValueError(f"{_shown(text)} does not stand in angle brackets")
     if text.startswith("<@"):
-        raise ValueError(f"{text!r} is a source route")
-    return Mailbox.parse(text[1:-1], utf8=utf8)
+        raise ValueError(f"{_shown(text)} is a source route")
+    mailbox = Mailbox.parse(text[1:-1], utf8=utf8)
+    # A-labels may be longer than the U-labels that were typed, and they are what the next host reads
+    if _octets(str(mailbox)) > MAX_PATH - 2:
+        raise ValueError(f"{_shown(text)} is longer than {MAX_PATH} octets once its domain is in A-labels")
+    return mailbox
 
 
-def _encodes(text: str) -> bool:
-    """Lone surrogates (from octets that are no UTF-8) never get past this door."""
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    # C1 controls are not printable in any sense, and end up in logs
-    return not any("\x80" <= letter <= "\x9f" for letter in text)
+def _octets(text: str) -> int:
+    return len(text.encode("utf-8", "surrogatepass"))
+
+
+def _shown(text: str) -> str:
+    """Quote text for an error message, which may become a line of a log or a reply: not all of it."""
+    return repr(text) if len(text) <= _SHOWN else f"{text[:_SHOWN]!r}…"

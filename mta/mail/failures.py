@@ -15,6 +15,10 @@ READY_FOR_TLS = Reply.of(220, "2.0.0", "Ready to start TLS")
 CANNOT_VERIFY = Reply.of(252, "2.5.2", "Cannot VRFY user; send some mail and see")
 
 
+HELP = Reply.of(214, "2.0.0", "See RFC 5321 for commands and RFC 6409 for submission")
+START_INPUT = Reply(354, None, "End data with <CR><LF>.<CR><LF>")
+
+
 def queued(queue_id: str) -> Reply:
     """The message is on stable storage."""
     return Reply.of(250, "2.0.0", f"Ok: queued as {queue_id}")
@@ -35,6 +39,7 @@ LINE_TOO_LONG = Reply.of(500, "5.5.2", "Error: line too long")
 BAD_ENCODING = Reply.of(500, "5.5.2", "Error: bad UTF-8 or a control character in the command")
 UNKNOWN_MECHANISM = Reply.of(504, "5.5.4", "Unrecognized authentication type")
 BAD_BASE64 = Reply.of(501, "5.5.2", "Cannot decode the response as base64")
+AUTH_LINE_TOO_LONG = Reply.of(500, "5.5.6", "Authentication exchange line is too long")
 AUTH_CANCELLED = Reply.of(501, "5.7.0", "Authentication cancelled")
 
 
@@ -84,9 +89,15 @@ BARE_LINE_END = Reply.of(550, "5.6.0", "Message contains a bare CR or LF, or a N
 LONG_LINE = Reply.of(554, "5.6.0", "Message contains a line of more than 998 octets")
 MAIL_LOOP = Reply.of(554, "5.4.6", "Error: too many hops")
 NO_FROM = Reply.of(550, "5.6.0", "Message has no From field, or one without an address (RFC 5322 section 3.6)")
+BAD_FIRST_LINE = Reply.of(550, "5.6.0", "Message header begins with a continuation line")
 MANY_FROM = Reply.of(550, "5.6.0", "Message has more than one From field (RFC 5322 section 3.6)")
 TIMEOUT = Reply.of(421, "4.4.2", "Error: timeout exceeded")
 SHUTTING_DOWN = Reply.of(421, "4.3.2", "Service shutting down")
+
+
+def bad_originator(why: str) -> Reply:
+    """A From or Sender field that cannot be read, or not in one way only (RFC 5322 §3.6.2)."""
+    return Reply.of(550, "5.6.0", f"Bad From or Sender field: {why}")
 
 
 def bad_control_field(name: str, why: str) -> Reply:

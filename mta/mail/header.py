@@ -14,6 +14,8 @@ MAX_LINE = 998
 
 _NAME = re.compile(rb"[!-9;-~]+")
 _FOLD = re.compile(rb"\r\n(?=[ \t])")
+# C1 controls and the line separators end a line for some readers of decoded text (str.splitlines is one)
+_UNFIT = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _WIDTH = 78
 
 
@@ -91,9 +93,10 @@ class Header:
 
 
 def split(content: bytes) -> tuple[bytes, bytes]:
-    """Return the header section (each line with its CRLF) and the body of a message with CRLF line ends.
+    """Return the header section (as `Header.parse` reads it) and the body of a message with CRLF line ends.
 
-    A message that begins with a blank line has no header; one without a blank line has no body.
+    A message that begins with a blank line has no header; one without a blank line has no body. The blank line belongs
+    to neither.
     """
     if content.startswith(b"\r\n"):
         return b"", content[2:]
@@ -105,16 +108,17 @@ def field(name: str, value: str) -> bytes:
     """Return a field of ours, folded at blanks where it is long, ending in CRLF.
 
     Raises:
-        ValueError: the name or the value could change the message's structure (CR, LF, NUL, other controls), or a part
-            without a blank is longer than a line may be.
+        ValueError: the name or the value could change the message's structure (CR, LF, NUL, other controls, lone
+            surrogates), or a part without a space is longer than a line may be.
     """
-    if not _NAME.fullmatch(name.encode("ascii", "replace")):
+    if not (name.isascii() and _NAME.fullmatch(name.encode("ascii"))):
         raise ValueError(f"{name!r} is not a field name")
-    if any((letter < " " and letter != "\t") or letter == "\x7f" for letter in value):
+    if _UNFIT.search(value):
         raise ValueError(f"the value of {name} holds a control character")
     lines = [f"{name}:"]
     for word in value.split(" "):
-        if len(lines[-1]) + 1 + len(word) > _WIDTH and word and not lines[-1].isspace() and lines[-1] != f"{name}:":
+        # never a line of nothing but blanks (RFC 5322 §3.2.2), nor an empty one behind the colon
+        if len(lines[-1]) + 1 + len(word) > _WIDTH and word.strip() and lines[-1].rstrip() != f"{name}:":
             lines.append("")
         lines[-1] += f" {word}"
     octets = "\r\n".join(lines).encode("utf-8")

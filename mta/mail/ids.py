@@ -17,6 +17,7 @@ MAX_WORKER = (1 << 14) - 1
 _EPOCH = datetime(2020, 1, 1, tzinfo=UTC)
 _VALUES = {letter: value for value, letter in enumerate(ALPHABET)}
 _MILLISECOND = timedelta(milliseconds=1)
+_MAX_MILLISECONDS = (1 << 42) - 1
 
 
 def encode(number: int, length: int) -> str:
@@ -51,7 +52,7 @@ def time_of(identifier: str) -> datetime:
 
 def first_at(at: datetime) -> str:
     """Return the least identifier that can be made at a time: a bound for searches by time."""
-    return encode(max(0, (at - _EPOCH) // _MILLISECOND) << 38, LENGTH)
+    return encode(min(max(0, (at - _EPOCH) // _MILLISECOND), _MAX_MILLISECONDS) << 38, LENGTH)
 
 
 class IdSource:
@@ -64,7 +65,8 @@ class IdSource:
         self._worker = worker
         self._dice = dice
         self._last = 0
-        self._counter = 0
+        # at random here too: a machine without a clock of its own starts before the epoch, time and again
+        self._counter = dice.getrandbits(23)
 
     def next(self) -> str:
         """Return an identifier that sorts after every one made here before."""

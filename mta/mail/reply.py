@@ -10,10 +10,13 @@ from dataclasses import dataclass
 from typing import Self
 
 MAX_TEXT = 2000
-"""Octets of a reply's text that are kept; Postfix keeps about as much."""
+"""Characters of a reply's text that are kept; Postfix keeps about as much."""
+MAX_LINE = 510
+"""Octets of a line that we send, without CRLF (RFC 5321 §4.5.3.1.5)."""
 
-_STATUS = re.compile(r"([245])\.(\d{1,3})\.(\d{1,3})(?=\s|$)")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]")
+_STATUS = re.compile(r"([245])\.([0-9]{1,3})\.([0-9]{1,3})(?=\s|$)")
+# the last two ranges turn the direction of writing: a log line that reads backwards
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +76,11 @@ class Reply:
         return self.code >= 500
 
     def lines(self) -> list[str]:
-        """Return the lines to send, without line ends; each carries the codes (RFC 2034 §4)."""
+        """Return the lines to send, without line ends; each carries the codes (RFC 2034 §4), none is too long."""
         prefix = f"{self.status} " if self.status else ""
         texts = self.text.split("\n")
-        return [f"{self.code}{' ' if i == len(texts) - 1 else '-'}{prefix}{line}" for i, line in enumerate(texts)]
+        lines = [f"{self.code}{' ' if i == len(texts) - 1 else '-'}{prefix}{line}" for i, line in enumerate(texts)]
+        return [line.encode()[:MAX_LINE].decode("utf-8", "ignore") for line in lines]
 
     @classmethod
     def of(cls, code: int, status: str, text: str) -> Self:
@@ -103,5 +107,5 @@ class Reply:
 
 
 def clean(text: str) -> str:
-    """Return text without control characters and lone surrogates: they become `?`."""
+    """Return text without control characters, turned writing and lone surrogates: they become `?`."""
     return _CONTROL.sub("?", text)

@@ -33,6 +33,8 @@ class Key:
     def __post_init__(self) -> None:
         if len(self.id) != _KEY_LETTERS or any(letter not in ids.ALPHABET for letter in self.id):
             raise ValueError(f"{self.id!r} is not a key id: two of {ids.ALPHABET}")
+        if self.created.tzinfo is None:
+            raise ValueError(f"key {self.id!r} has a time without a zone: {self.created.isoformat()}")
         if len(self.secret) < _SECRET_OCTETS:
             raise ValueError(f"key {self.id!r} has a secret of {len(self.secret)} octets; {_SECRET_OCTETS} are needed")
 
@@ -88,7 +90,7 @@ class Keyring:
                 )
                 for entry in entries
             ]
-        except (KeyError, TypeError, json.JSONDecodeError) as error:
+        except (KeyError, TypeError, RecursionError, json.JSONDecodeError) as error:
             raise ValueError(f"not a keyring: {type(error).__name__}") from None
         return cls(tuple(keys))
 
@@ -120,10 +122,11 @@ class ReturnPaths:
         Raises:
             ValueError: it was not made with a key of this keyring.
         """
-        text = local_part.lower()
+        # only ASCII is folded: Unicode has letters that become ASCII ones, and no host made those of ours
+        text = local_part.lower() if local_part.isascii() else ""
         key_id, delivery_id, mac = text[1:3], text[3:19], text[19:]
         key = self._keyring.find(key_id) if text[:1] == self.LETTER else None
-        if key is None or not text.isascii() or not hmac.compare_digest(mac, self._mac(key, delivery_id)):
+        if key is None or not hmac.compare_digest(mac, self._mac(key, delivery_id)):
             raise ValueError("not a return path of ours")
         return delivery_id
 

@@ -316,13 +316,13 @@ class Dispatcher:
 
     async def _write(self, one: _Underway, settlement: Settlement) -> None:
         """Make a decision durable. What is past its dot is written even when this task is cancelled."""
-        header = b""
+        original: Content | None = None
         if settlement.notice is not None:
             try:
-                header = (await self._content(one.claimed)).header
+                original = await self._content(one.claimed)
             except Damaged as why:
                 _log.error("%s: %s; its notification goes out without the header", one.claimed.message.id, why)
-        settled = self._records.of(settlement, header)
+        settled = self._records.of(settlement, original)
         if not await asyncio.shield(self._store.settle(settled)):
             _log.warning(
                 "%s to %s was settled as %s, but its lease was lost: another worker decides",

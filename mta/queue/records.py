@@ -8,7 +8,7 @@ from mta.bounces.dsn import DsnFacts, DsnMessage, compose
 from mta.dkim.body_hash import RelaxedBodyHash
 from mta.events import Event, EventType
 from mta.mail.address import ReversePath
-from mta.mail.envelope import BodyType, Notify, Recipient
+from mta.mail.envelope import Notify, Recipient
 from mta.mail.ids import IdSource
 from mta.queue.model import Content, Delivery, Message, NewMessage, State, Stream
 from mta.queue.settle import Notice, Settled, Settlement
@@ -22,19 +22,19 @@ class Records:
         self._ids = ids
         self._now = now
 
-    def of(self, settlement: Settlement, original_header: bytes) -> Settled:
+    def of(self, settlement: Settlement, original: Content | None) -> Settled:
         """Return what is to be written: the event of the settlement and, where a notice is due, its DSN.
 
-        `original_header` is the header section of the message; it is looked at only when a notice is due.
+        `original` is the message's content, looked at only when a notice is due; None when it cannot be had.
         """
         event = self._event(settlement)
         if settlement.notice is None:
             return Settled(settlement, (event,))
-        dsn = self._dsn(settlement.notice, original_header)
+        dsn = self._dsn(settlement.notice, original)
         events = [event]
         if settlement.state is State.QUEUED:
             events.append(self._beside(event, EventType.DELAYED_NOTICE, {"dsn": dsn.message.id}))
-        return Settled(settlement, (*events, self.accepted_dsn(dsn, event)), dsn)
+        return Settled(settlement, (*events, self._accepted_dsn(dsn, event)), dsn)
 
     def _event(self, settlement: Settlement) -> Event:
         message, delivery = settlement.claimed.message, settlement.claimed.delivery
@@ -82,8 +82,7 @@ class Records:
             detail=detail,
         )
 
-    def accepted_dsn(self, dsn: NewMessage, cause: Event) -> Event:
-        """Return the `accepted` event of a DSN of ours."""
+    def _accepted_dsn(self, dsn: NewMessage, cause: Event) -> Event:
         return Event(
             id=self._ids.next(),
             at=cause.at,
@@ -95,13 +94,13 @@ class Records:
             detail={"size": dsn.message.size, "recipients": 1, "dsn_for": cause.queue_id, "sender": ""},
         )
 
-    def _dsn(self, notice: Notice, original_header: bytes) -> NewMessage:
+    def _dsn(self, notice: Notice, original: Content | None) -> NewMessage:
         now = self._now()
         queue_id = self._ids.next()
-        composed = compose(self._facts(notice, original_header, queue_id), now)
+        composed = compose(self._facts(notice, original, queue_id), now)
         return self._as_new(composed, notice.claimed.message, queue_id, now)
 
-    def _facts(self, notice: Notice, original_header: bytes, queue_id: str) -> DsnFacts:
+    def _facts(self, notice: Notice, original: Content | None, queue_id: str) -> DsnFacts:
         message, delivery = notice.claimed.message, notice.claimed.delivery
         assert message.reverse_path.mailbox is not None  # noqa: S101  settle makes no notice for the null reverse-path
         remote = notice.host if notice.host is not None and notice.host.remote else None
@@ -118,7 +117,9 @@ class Records:
             attempted_at=self._now(),
             will_retry_until=notice.will_retry_until,
             envid=message.envid,
-            original_header=original_header,
+            original_header=original.header if original else b"",
+            original_body=original.body if original else None,
+            ret=message.ret,
             smtputf8=message.smtputf8,
         )
 
@@ -137,7 +138,7 @@ class Records:
             size=len(composed.header) + 2 + len(composed.body),
             checksum=hashlib.sha256(composed.header + b"\r\n" + composed.body).digest(),
             body_hash=body_hash.digest(),
-            body_type=BodyType.EIGHT_BIT if composed.smtputf8 else BodyType.SEVEN_BIT,
+            body_type=composed.body_type,
             smtputf8=composed.smtputf8,
         )
         recipient = Recipient(about.reverse_path.mailbox, notify=frozenset({Notify.NEVER}))

@@ -27,12 +27,13 @@ class Schedule:
     ) -> timedelta | None:
         """Return how long to wait after a failed attempt, or None when the delivery is to be given up.
 
-        The last attempt is not lost to the schedule: a wait that would end past the expiry ends at it.
+        `delivery.attempts` counts the one that just failed. The last attempt is not lost to the schedule: a wait that
+        would end past the expiry ends at it.
         """
         left = self.expires_at(message, delivery) - now
         if left <= timedelta(0):
             return None
-        interval = self.intervals[min(delivery.attempts, len(self.intervals)) - 1]
+        interval = self.intervals[min(max(delivery.attempts, 1), len(self.intervals)) - 1]
         wait = interval * (1 + JITTER * (2 * dice.random() - 1))
         return min(wait, left)
 

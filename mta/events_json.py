@@ -1,0 +1,127 @@
+"""Events as JSON and back: the one form of the log, the store, webhooks and the API.
+
+What does not apply is left out. Times are ISO 8601 in UTC, spans are seconds.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from mta.events import Event, EventType
+from mta.mail.outcome import TlsUse, Try
+from mta.mail.reply import EnhancedStatus, Reply
+
+_PLAIN = (
+    "account",
+    "stream",
+    "tag",
+    "message_id",
+    "queue_id",
+    "delivery_id",
+    "recipient",
+    "site",
+    "source",
+    "attempt",
+    "metadata",
+)
+"""Fields whose name and value are the same on both sides. Metadata is the client's text, not parsed again."""
+
+
+def event_to_json(event: Event) -> dict[str, Any]:
+    """Return an event as JSON values. `tls` is that of the last host tried, which gave the event its reply."""
+    data: dict[str, Any] = {"id": event.id, "time": _time_to_json(event.at), "type": event.type.value}
+    data |= {name: value for name in _PLAIN if (value := getattr(event, name)) is not None}
+    if event.reply is not None:
+        data["reply"] = _reply_to_json(event.reply)
+    if event.klass is not None:
+        data["class"] = event.klass
+    if event.tries:
+        if (tls := event.tries[-1].tls) is not None:
+            data["tls"] = _tls_to_json(tls)
+        data["tries"] = [_try_to_json(one) for one in event.tries]
+    if event.duration is not None:
+        data["duration"] = event.duration.total_seconds()
+    if event.detail:
+        data["detail"] = dict(event.detail)
+    return data
+
+
+def event_from_json(data: Mapping[str, Any]) -> Event:
+    """Read what `event_to_json` wrote. Unknown keys are passed over: an older program may read a newer store.
+
+    Raises:
+        ValueError: it is no event; the text names what is wrong.
+    """
+    try:
+        duration = data.get("duration")
+        reply = data.get("reply")
+        return Event(
+            id=data["id"],
+            at=_time_from_json(data["time"]),
+            type=EventType(data["type"]),
+            **{name: data.get(name) for name in _PLAIN},
+            reply=None if reply is None else _reply_from_json(reply),
+            klass=data.get("class"),
+            tries=tuple(_try_from_json(one) for one in data.get("tries", ())),
+            duration=None if duration is None else timedelta(seconds=duration),
+            detail=dict(data.get("detail", {})),
+        )
+    except (KeyError, TypeError, AttributeError, OverflowError) as error:
+        raise ValueError(f"not an event: {type(error).__name__}: {error}") from None
+
+
+def _time_to_json(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _time_from_json(text: str) -> datetime:
+    at = datetime.fromisoformat(text)
+    if at.tzinfo is None:
+        raise ValueError(f"{text!r} has no time zone")
+    return at.astimezone(UTC)
+
+
+def _reply_to_json(reply: Reply) -> dict[str, Any]:
+    return {"code": reply.code, "enhanced": None if reply.status is None else str(reply.status), "text": reply.text}
+
+
+def _reply_from_json(data: Mapping[str, Any]) -> Reply:
+    enhanced = data["enhanced"]
+    return Reply(data["code"], None if enhanced is None else EnhancedStatus.parse(enhanced), data["text"])
+
+
+def _tls_to_json(tls: TlsUse) -> dict[str, Any]:
+    return {"version": tls.version, "cipher": tls.cipher, "policy": tls.policy, "verified": tls.verified}
+
+
+def _tls_from_json(data: Mapping[str, Any]) -> TlsUse:
+    return TlsUse(data["version"], data["cipher"], data["policy"], data["verified"])
+
+
+def _try_to_json(one: Try) -> dict[str, Any]:
+    data: dict[str, Any] = {
+        "host": one.host,
+        "address": one.address,
+        "port": one.port,
+        "stage": one.stage,
+        "reply": _reply_to_json(one.reply),
+        "remote": one.remote,
+        "duration": one.duration.total_seconds(),
+    }
+    if one.tls is not None:
+        data["tls"] = _tls_to_json(one.tls)
+    return data
+
+
+def _try_from_json(data: Mapping[str, Any]) -> Try:
+    tls = data.get("tls")
+    return Try(
+        host=data["host"],
+        address=data["address"],
+        port=data["port"],
+        stage=data["stage"],
+        reply=_reply_from_json(data["reply"]),
+        remote=data["remote"],
+        tls=None if tls is None else _tls_from_json(tls),
+        duration=timedelta(seconds=data["duration"]),
+    )

@@ -1,0 +1,252 @@
+"""What is taken off and put on a submitted message at the door (RFC 6409 §8, RFC 5321 §4.4). Pure.
+
+Taken off: Bcc, Resent-Bcc, Return-Path, and our control fields `X-MTA-*` after they were read. Put on top: Received, and
+Date and Message-ID where they are missing. Every other octet stays as it came, broken lines included. Who may write as
+whom is decided by `submission.rules` with what is read here.
+"""
+
+import ipaddress
+import json
+import re
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from email.utils import format_datetime
+
+from mta.mail import failures
+from mta.mail.address import Mailbox, parse_domain
+from mta.mail.header import MAX_LINE, Field, Header, field
+from mta.mail.originators import parse_mailbox_list
+from mta.mail.reply import Reply, clean
+
+MAX_HEADER = 256 * 1024
+"""Octets of a header section, as it came."""
+MAX_RECEIVED = 100
+"""Hops after which a message is taken to run in circles (RFC 5321 §6.3)."""
+MAX_METADATA = 4096
+"""Octets of the client's own JSON, which comes back in every event of the message."""
+
+_REMOVED = frozenset({"bcc", "resent-bcc", "return-path"})
+_CONTROL_PREFIX = "x-mta-"
+_STREAMS = ("transactional", "bulk")
+_FOLDED_NAME = re.compile(rb"([!-9;-~]+)(?:[ \t]|\r\n[ \t])*:")
+_LABEL = re.compile(r"[^\x00-\x1f\x7f-\x9f]{1,128}")
+_SPAN = re.compile(r"([0-9]{1,6})([smhd])")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """How a message came, for its trace field."""
+
+    queue_id: str
+    now: datetime
+    hostname: str
+    """Ours."""
+    helo: str
+    """What the client called itself: hostile text."""
+    protocol: str
+    """The `with` value: ESMTPSA and the like (RFC 3848, RFC 6531 §4.3)."""
+    recipient: Mailbox | None = None
+    """The only recipient; None when there are several, who must not learn of one another."""
+    client_address: str | None = None
+    """The client's IP address where it may be shown; None: it is nobody's business (RFC 6409 §8 leaves it to us)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """What the client's control fields say."""
+
+    stream: str | None = None
+    tag: str | None = None
+    topic: str | None = None
+    metadata: str | None = None
+    """A JSON object, as it came."""
+    expires_in: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """A header section as it goes into the queue, and what was read in it."""
+
+    header: Header
+    originators: tuple[Mailbox, ...]
+    """The mailboxes of From, one at least, in order."""
+    sender: Mailbox | None
+    """The mailbox of Sender, where there is one."""
+    message_id: str
+    """The Message-ID field's value, the client's or ours; printable."""
+    control: Control
+
+
+def take_in(header: Header, circumstances: Circumstances) -> Intake | Reply:
+    """Return the header section with the documented changes, or why the message is refused."""
+    names = [one.name or _folded_name(one.raw) for one in header.fields]
+    if refusal := _refusal(header, names):
+        return refusal
+    try:
+        originators, sender = _originators(header, names)
+    except ValueError as error:
+        return failures.bad_originator(str(error))
+    try:
+        control = _control(header, names)
+    except _BadControl as bad:
+        return failures.bad_control_field(bad.name, bad.why)
+    # a field that has no value is no better than none, and two would be worse
+    message_id = _first_text(header, names, "message-id")
+    added = [received(circumstances)]
+    gone = set(_REMOVED)
+    if not _first_text(header, names, "date"):
+        added.append(field("Date", format_datetime(circumstances.now)))
+        gone.add("date")
+    if not message_id:
+        message_id = f"<{circumstances.queue_id}@{circumstances.hostname}>"
+        added.append(field("Message-ID", message_id))
+        gone.add("message-id")
+    kept = tuple(
+        one
+        for one, name in zip(header.fields, names, strict=True)
+        if name not in gone and not name.startswith(_CONTROL_PREFIX)
+    )
+    whole = Header((*(Field(raw) for raw in added), *kept))
+    return Intake(whole, originators, sender, clean(message_id)[:MAX_LINE], control)
+
+
+def received(circumstances: Circumstances) -> bytes:
+    """Return the trace field (RFC 5321 §4.4), folded, with CRLF. Neither login nor, by itself, address is shown."""
+    client = _client_name(circumstances.helo)
+    if circumstances.client_address is not None:
+        client += f" ({_address_literal(circumstances.client_address)})"
+    lines = [
+        f"Received: from {client}",
+        f" by {circumstances.hostname} with {circumstances.protocol} id {circumstances.queue_id}",
+    ]
+    if circumstances.recipient is not None:
+        lines.append(f" for <{circumstances.recipient}>")
+    text = "\r\n".join([*lines[:-1], f"{lines[-1]};", f" {format_datetime(circumstances.now)}"]) + "\r\n"
+    octets = text.encode("utf-8")
+    # the parts are checked where they come from; this door is for the day one of them is not
+    if re.search(rb"[\x00-\x09\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)|(?<!\r)\n|\r\n(?![ ]|\Z)", octets):
+        raise ValueError("a part of the trace field holds a control character")
+    return octets
+
+
+def _folded_name(raw: bytes) -> str:
+    """The name of what is no field by the letter but would be one to a reader that unfolds first: `Bcc`, CRLF, ` :`."""
+    match = _FOLDED_NAME.match(raw)
+    return match[1].decode("ascii").lower() if match else ""
+
+
+class _BadControl(ValueError):
+    def __init__(self, name: str, why: str) -> None:
+        super().__init__(name, why)
+        self.name = name
+        self.why = why
+
+
+def _refusal(header: Header, names: list[str]) -> Reply | None:
+    if sum(len(one.raw) for one in header.fields) > MAX_HEADER:
+        return failures.HEADER_TOO_LARGE
+    if header.fields and header.fields[0].raw.startswith((b" ", b"\t")):
+        # what we put on top would swallow it
+        return failures.BAD_FIRST_LINE
+    if names.count("received") > MAX_RECEIVED:
+        return failures.MAIL_LOOP
+    match names.count("from"):
+        case 0:
+            return failures.NO_FROM
+        case 1:
+            return None
+    return failures.MANY_FROM
+
+
+def _originators(header: Header, names: list[str]) -> tuple[tuple[Mailbox, ...], Mailbox | None]:
+    originators = parse_mailbox_list(header.fields[names.index("from")].value)
+    senders = [one for one, name in zip(header.fields, names, strict=True) if name == "sender"]
+    if not senders:
+        return originators, None
+    if len(senders) > 1:
+        raise ValueError("there is more than one Sender field (RFC 5322 section 3.6)")
+    found = parse_mailbox_list(senders[0].value)
+    if len(found) > 1:
+        raise ValueError("the Sender field names more than one (RFC 5322 section 3.6.2)")
+    return originators, found[0]
+
+
+def _control(header: Header, names: list[str]) -> Control:
+    """Read the control fields that are in force; what else is named X-MTA- is only removed."""
+    values: dict[str, str] = {}
+    for one, name in zip(header.fields, names, strict=True):
+        if name in _CONTROLS:
+            if name in values:
+                raise _BadControl(_CONTROLS[name], "it is given twice")
+            values[name] = one.text
+    return Control(
+        stream=_stream(values.get("x-mta-stream")),
+        tag=_label("x-mta-tag", values.get("x-mta-tag")),
+        topic=_label("x-mta-topic", values.get("x-mta-topic")),
+        metadata=_metadata(values.get("x-mta-metadata")),
+        expires_in=_span(values.get("x-mta-expires")),
+    )
+
+
+_CONTROLS = {
+    "x-mta-stream": "X-MTA-Stream",
+    "x-mta-tag": "X-MTA-Tag",
+    "x-mta-topic": "X-MTA-Topic",
+    "x-mta-metadata": "X-MTA-Metadata",
+    "x-mta-expires": "X-MTA-Expires",
+}
+
+
+def _stream(value: str | None) -> str | None:
+    if value is None:
+        return None
+    if value.lower() not in _STREAMS:
+        raise _BadControl("X-MTA-Stream", f"expected {' or '.join(_STREAMS)}")
+    return value.lower()
+
+
+def _label(name: str, value: str | None) -> str | None:
+    if value is not None and not _LABEL.fullmatch(value):
+        raise _BadControl(_CONTROLS[name], "expected 1 to 128 printable characters")
+    return value
+
+
+def _metadata(value: str | None) -> str | None:
+    if value is None:
+        return None
+    if len(value.encode("utf-8")) > MAX_METADATA:
+        raise _BadControl("X-MTA-Metadata", f"it is longer than {MAX_METADATA} octets")
+    try:
+        read = json.loads(value)
+    except (ValueError, RecursionError):
+        raise _BadControl("X-MTA-Metadata", "it is not JSON") from None
+    if not isinstance(read, dict):
+        raise _BadControl("X-MTA-Metadata", "it is not a JSON object")
+    return value
+
+
+def _span(value: str | None) -> timedelta | None:
+    if value is None:
+        return None
+    match = _SPAN.fullmatch(value)
+    if match is None or not int(match[1]):
+        raise _BadControl("X-MTA-Expires", "expected a time such as 15m, 2h or 1d")
+    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+
+
+def _first_text(header: Header, names: list[str], name: str) -> str:
+    return header.fields[names.index(name)].text if name in names else ""
+
+
+def _client_name(helo: str) -> str:
+    """The name a client gave, if it is one. An address literal would show where it is."""
+    try:
+        return parse_domain(helo)
+    except ValueError:
+        return "unknown"
+
+
+def _address_literal(address: str) -> str:
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    return f"[IPv6:{ip}]" if ip.version == 6 else f"[{ip}]"

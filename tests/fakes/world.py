@@ -1,0 +1,110 @@
+"""The world outside the queue, scripted: a router, a sealer and a transport whose answers a test sets."""
+
+import asyncio
+from collections import defaultdict, deque
+from collections.abc import Awaitable, Callable
+
+from mta.events import Event
+from mta.mail.outcome import Bounced, Deferred, Delivered, Outcome, Try
+from mta.mail.reply import Reply
+from mta.queue.model import Message
+from mta.queue.seams import Hold, Host, Letter, Site, Unsigned
+
+OK = Reply.of(250, "2.0.0", "Ok")
+
+
+def said(reply: Reply, stage: str = "rcpt") -> tuple[Try, ...]:
+    """Return the tries of an attempt in which one host gave one reply."""
+    return (Try("mx.example.net", "192.0.2.1", 25, stage, reply, remote=True),)
+
+
+class FakeRouter:
+    """Every domain is a site of its own, unless a test says otherwise."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, Site | Hold | Bounced | Deferred] = {}
+
+    async def route(self, domain: str) -> Site | Hold | Bounced | Deferred:
+        """Return the domain's site."""
+        return self.answers.get(domain) or Site(f"mx.{domain}", (Host(f"mx.{domain}", 25),))
+
+
+class FakeSealer:
+    """Signs with a field that tests recognise."""
+
+    def __init__(self) -> None:
+        self.refusal: str | None = None
+
+    async def seal(self, message: Message, header: bytes) -> bytes:
+        """Return a signature."""
+        if self.refusal is not None:
+            raise Unsigned(self.refusal)
+        return b"DKIM-Signature: fake\r\n"
+
+
+class FakeTransport:
+    """Takes letters. Outcomes are set for a recipient, first come first used; the rest is delivered."""
+
+    def __init__(self) -> None:
+        self.letters: list[Letter] = []
+        self.outcomes: dict[str, deque[Outcome | Exception]] = defaultdict(deque)
+        self.gate: asyncio.Event | None = None
+        """While set to an event, attempts wait for it before the dot."""
+        self.gate_after_dot: asyncio.Event | None = None
+        """The same, behind the dot."""
+        self.waiting = 0
+        self.most_at_once = 0
+        self._now = 0
+
+    def answer(self, recipient: str, *outcomes: Outcome | Exception) -> None:
+        """Set what the next attempts for a recipient bring."""
+        self.outcomes[recipient].extend(outcomes)
+
+    async def deliver(self, letter: Letter, site: Site, still_ours: Callable[[], Awaitable[bool]]) -> Outcome:
+        """Make one attempt."""
+        self._now += 1
+        self.most_at_once = max(self.most_at_once, self._now)
+        try:
+            return await self._deliver(letter, still_ours)
+        finally:
+            self._now -= 1
+
+    async def _deliver(self, letter: Letter, still_ours: Callable[[], Awaitable[bool]]) -> Outcome:
+        if self.gate is not None:
+            self.waiting += 1
+            await self.gate.wait()
+        if not await still_ours():
+            return Deferred(Reply.of(451, "4.3.0", "dropped"))
+        if self.gate_after_dot is not None:
+            self.waiting += 1
+            await self.gate_after_dot.wait()
+        self.letters.append(letter)
+        set_for_it = self.outcomes[str(letter.recipient.mailbox)]
+        outcome: Outcome | Exception = set_for_it.popleft() if set_for_it else Delivered(OK, said(OK, "dot"))
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+    @property
+    def recipients(self) -> list[str]:
+        """Who was attempted, in order."""
+        return [str(letter.recipient.mailbox) for letter in self.letters]
+
+
+class Notes:
+    """An observer that remembers."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def observe(self, event: Event) -> None:
+        """Take note."""
+        self.events.append(event)
+
+    @property
+    def types(self) -> list[str]:
+        """The types of what was observed, in order."""
+        return [event.type.value for event in self.events]

@@ -1,0 +1,308 @@
+"""The dispatcher against the memory store and a scripted world; time is moved by hand."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import pytest
+
+from mta.errors import StoreUnavailable
+from mta.mail.outcome import Bounced, Deferred
+from mta.mail.reply import Reply
+from mta.queue.dispatcher import Dispatcher, World
+from mta.queue.model import State, Stream
+from mta.queue.pace import Pace
+from mta.queue.records import Records
+from mta.queue.schedule import Schedule
+from mta.queue.seams import Hold
+from tests.fakes.clock import FakeClock
+from tests.fakes.letters import HEADER, Letters
+from tests.fakes.memory_store import Memory, MemoryStore
+from tests.fakes.world import FakeRouter, FakeSealer, FakeTransport, Notes, said
+
+GREYLISTED = Reply.of(450, "4.7.1", "come back later")
+UNKNOWN = Reply.of(550, "5.1.1", "no such user")
+SCHEDULE = Schedule(
+    (timedelta(minutes=5), timedelta(minutes=10)),
+    {Stream.TRANSACTIONAL: timedelta(days=1), Stream.BULK: timedelta(days=4)},
+    timedelta(hours=4),
+)
+
+
+@dataclass
+class House:
+    """A dispatcher with everything around it."""
+
+    clock: FakeClock = field(default_factory=FakeClock)
+    pace: Pace = field(default_factory=Pace)
+
+    def __post_init__(self) -> None:
+        self.memory = Memory()
+        self.store = MemoryStore(self.clock, memory=self.memory)
+        self.router, self.sealer, self.transport, self.notes = FakeRouter(), FakeSealer(), FakeTransport(), Notes()
+        self.letters = Letters(self.clock)
+        records = Records("mail.example.com", Letters(self.clock, worker=1).ids, self.clock.now)
+        world = World(self.router, self.sealer, self.transport)
+        self.dispatcher = Dispatcher(
+            self.store, world, records, SCHEDULE, [self.notes], self.clock, random.Random(1), self.pace
+        )
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        task = asyncio.create_task(self.dispatcher.run())
+        await asyncio.sleep(0)
+        try:
+            yield
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    async def submit(self, *recipients: str, lease: bool = False, sender: str = "app@example.com") -> list[str]:
+        """Accept a message; return its deliveries' ids."""
+        new = self.letters.new(recipients, sender=sender)
+        accepted = await self.store.accept(new, [], self.dispatcher.room() if lease else 0)
+        self.dispatcher.hand_over(accepted.leased)
+        self.dispatcher.wake()
+        return [delivery.id for delivery in new.deliveries]
+
+    async def until(self, condition: object) -> None:
+        """Let the loop run until a condition, a function without arguments, is true."""
+        assert callable(condition)
+        async with asyncio.timeout(5):
+            while not condition():  # noqa: ASYNC110  what is waited for is in another object, and has no event
+                await asyncio.sleep(0.001)
+
+    async def states(self, ids: list[str], *wanted: State) -> None:
+        """Wait until deliveries are in some states."""
+        await self.until(lambda: tuple(self.store.state_of(one) for one in ids) == wanted)
+
+    async def pass_time(self, span: timedelta) -> None:
+        """Move the clock, and let the dispatcher look."""
+        self.clock.advance(span)
+        self.dispatcher.wake()
+
+
+@pytest.fixture
+async def house() -> AsyncIterator[House]:
+    built = House()
+    async with built.running():
+        yield built
+
+
+async def test_a_delivery_that_is_due_is_delivered_signed_and_under_its_own_return_path(house: House) -> None:
+    ids = await house.submit("a@example.net")
+    await house.states(ids, State.DELIVERED)
+    (letter,) = house.transport.letters
+    assert letter.signature == b"DKIM-Signature: fake\r\n"
+    assert str(letter.reverse_path) == f"b{ids[0]}@bounces.example.com"
+    assert letter.content.header == HEADER
+    assert house.notes.types == ["delivered"]
+
+
+async def test_a_delivery_handed_over_at_acceptance_is_not_claimed_again(house: House) -> None:
+    ids = await house.submit("a@example.net", "b@example.net", lease=True)
+    await house.states(ids, State.DELIVERED, State.DELIVERED)
+    assert sorted(house.transport.recipients) == ["a@example.net", "b@example.net"]
+
+
+async def test_only_the_greylisted_recipient_is_tried_again(house: House) -> None:
+    house.transport.answer("b@example.net", Deferred(GREYLISTED, said(GREYLISTED)))
+    ids = await house.submit("a@example.net", "b@example.net")
+    await house.states(ids, State.DELIVERED, State.QUEUED)
+    await house.pass_time(timedelta(minutes=4))
+    await asyncio.sleep(0.05)
+    assert house.transport.recipients.count("b@example.net") == 1
+    await house.pass_time(timedelta(minutes=2))
+    await house.states(ids, State.DELIVERED, State.DELIVERED)
+    assert house.transport.recipients.count("a@example.net") == 1
+    assert [event.attempt for event in house.notes.events if event.recipient == "b@example.net"] == [1, 2]
+
+
+async def test_a_permanent_refusal_comes_back_as_a_dsn_from_the_null_reverse_path(house: House) -> None:
+    house.transport.answer("a@example.net", Bounced(UNKNOWN, said(UNKNOWN)))
+    ids = await house.submit("a@example.net")
+    await house.states(ids, State.BOUNCED)
+    await house.until(lambda: len(house.transport.letters) == 2)
+    dsn = house.transport.letters[1]
+    assert dsn.reverse_path is None
+    assert str(dsn.recipient.mailbox) == "app@example.com"
+    assert b"550 5.1.1 no such user" in b"".join(dsn.content.body)
+    assert b"Subject: Hello" in b"".join(dsn.content.body)
+
+
+async def test_nobody_is_told_of_mail_from_the_null_reverse_path(house: House) -> None:
+    house.transport.answer("a@example.net", Bounced(UNKNOWN, said(UNKNOWN)))
+    ids = await house.submit("a@example.net", sender="")
+    await house.states(ids, State.BOUNCED)
+    assert len(house.memory.messages) == 1
+
+
+async def test_a_dsn_that_cannot_be_delivered_is_no_reason_for_another(house: House) -> None:
+    house.transport.answer("a@example.net", Bounced(UNKNOWN, said(UNKNOWN)))
+    house.transport.answer("app@example.com", Bounced(UNKNOWN, said(UNKNOWN)))
+    await house.submit("a@example.net")
+    await house.until(lambda: house.notes.types.count("bounced") == 2)
+    assert len(house.memory.messages) == 2
+
+
+async def test_a_late_delivery_is_told_of_once_and_goes_on(house: House) -> None:
+    house.transport.answer("a@example.net", *[Deferred(GREYLISTED, said(GREYLISTED))] * 3)
+    ids = await house.submit("a@example.net")
+    await house.until(lambda: house.notes.types == ["deferred"])
+    await house.pass_time(timedelta(hours=5))
+    await house.until(lambda: "delayed_notice" in house.notes.types)
+    await house.pass_time(timedelta(hours=1))
+    await house.until(lambda: house.notes.types.count("deferred") == 3)
+    await house.pass_time(timedelta(hours=1))
+    await house.states(ids, State.DELIVERED)
+    assert house.notes.types.count("delayed_notice") == 1
+
+
+async def test_a_delivery_expires_with_its_last_reply_and_a_dsn(house: House) -> None:
+    house.transport.answer("a@example.net", *[Deferred(GREYLISTED, said(GREYLISTED))] * 2)
+    ids = await house.submit("a@example.net")
+    await house.until(lambda: house.notes.types == ["deferred"])
+    await house.pass_time(timedelta(days=2))
+    await house.states(ids, State.EXPIRED)
+    await house.until(lambda: "app@example.com" in house.transport.recipients)
+    assert house.notes.events[1].reply == GREYLISTED
+
+
+async def test_mail_without_a_key_is_held_with_the_remedy(house: House) -> None:
+    house.sealer.refusal = "no DKIM key for example.com"
+    ids = await house.submit("a@example.net")
+    await house.states(ids, State.HELD)
+    assert house.notes.events[0].detail["reason"] == "no DKIM key for example.com"
+
+
+async def test_a_hold_route_keeps_mail_without_an_attempt(house: House) -> None:
+    house.router.answers["example.net"] = Hold("route example.net: hold = true")
+    ids = await house.submit("a@example.net")
+    await house.states(ids, State.HELD)
+    assert house.transport.letters == []
+
+
+async def test_a_domain_that_does_not_exist_bounces_without_a_host(house: House) -> None:
+    house.router.answers["example.net"] = Bounced(Reply.of(550, "5.1.2", "no such domain"))
+    ids = await house.submit("a@example.net")
+    await house.states(ids, State.BOUNCED)
+
+
+async def test_an_unexpected_exception_defers_one_delivery_and_ends_nothing_else(house: House) -> None:
+    house.transport.answer("a@example.net", RuntimeError("a bug"))
+    first = await house.submit("a@example.net")
+    await house.states(first, State.QUEUED)
+    await house.until(lambda: house.notes.types == ["deferred"])
+    second = await house.submit("b@example.net")
+    await house.states(second, State.DELIVERED)
+
+
+async def test_damaged_octets_are_held_and_never_sent(house: House) -> None:
+    new = house.letters.new(["a@example.net"])
+    await house.store.accept(new, [])
+    house.memory.contents[new.message.id] = type(new.content)(HEADER, (b"Something else.\r\n",))
+    house.dispatcher.wake()
+    await house.states([new.deliveries[0].id], State.HELD)
+    assert house.transport.letters == []
+
+
+async def test_a_store_that_fails_pauses_delivery_and_loses_nothing(house: House) -> None:
+    house.store.failure = StoreUnavailable("disk on fire")
+    house.dispatcher.wake()
+    await asyncio.sleep(0.05)
+    house.store.failure = None
+    ids = await house.submit("a@example.net")
+    await house.states(ids, State.DELIVERED)
+
+
+async def test_no_more_than_its_share_of_connections_goes_to_one_site() -> None:
+    house = House(pace=Pace(per_site=3))
+    house.transport.gate = asyncio.Event()
+    async with house.running():
+        ids = await house.submit(*(f"u{i}@example.net" for i in range(10)))
+        await house.until(lambda: house.transport.waiting == 3)
+        await asyncio.sleep(0.02)
+        assert house.transport.most_at_once == 3
+        house.transport.gate.set()
+        await house.states(ids, *[State.DELIVERED] * 10)
+
+
+async def test_a_domain_that_hangs_does_not_fill_the_window() -> None:
+    house = House(pace=Pace(per_site=100, per_domain=5, window=50, batch=10))
+    house.transport.gate = asyncio.Event()
+    async with house.running():
+        stuck = await house.submit(*(f"u{i}@example.net" for i in range(40)))
+        await house.until(lambda: house.dispatcher.in_hand >= 5)
+        await asyncio.sleep(0.05)
+        # one batch may overshoot the share of a domain, but no further one is claimed
+        assert house.dispatcher.in_hand <= 10
+        house.transport.gate.set()
+        await house.states(stuck, *[State.DELIVERED] * 40)
+
+
+async def test_stopping_drops_what_has_not_sent_its_dot_and_gives_its_lease_back() -> None:
+    house = House()
+    house.transport.gate = asyncio.Event()
+    async with house.running():
+        ids = await house.submit("a@example.net")
+        await house.until(lambda: house.transport.waiting == 1)
+        await house.dispatcher.stop(timedelta(seconds=5))
+    assert house.store.state_of(ids[0]) is State.QUEUED
+    assert house.transport.letters == []
+
+
+async def test_stopping_waits_for_the_reply_to_a_dot_and_writes_it_down() -> None:
+    house = House()
+    house.transport.gate_after_dot = asyncio.Event()
+    async with house.running():
+        ids = await house.submit("a@example.net")
+        await house.until(lambda: house.transport.waiting == 1)
+        stopping = asyncio.create_task(house.dispatcher.stop(timedelta(seconds=5)))
+        await asyncio.sleep(0.02)
+        assert not stopping.done()
+        house.transport.gate_after_dot.set()
+        await stopping
+    assert house.store.state_of(ids[0]) is State.DELIVERED
+
+
+async def test_what_is_in_doubt_at_the_end_of_the_grace_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    house = House()
+    house.transport.gate_after_dot = asyncio.Event()
+    async with house.running():
+        await house.submit("a@example.net")
+        await house.until(lambda: house.transport.waiting == 1)
+        await house.dispatcher.stop(timedelta(milliseconds=20))
+    assert "in doubt at stop" in caplog.text
+    assert "a@example.net" in caplog.text
+
+
+async def test_an_attempt_whose_lease_was_taken_drops_before_the_dot() -> None:
+    house = House()
+    house.transport.gate = asyncio.Event()
+    async with house.running():
+        ids = await house.submit("a@example.net")
+        await house.until(lambda: house.transport.waiting == 1)
+        house.clock.advance(timedelta(seconds=61))
+        other = MemoryStore(house.clock, memory=house.memory)
+        (taken,) = await other.claim(10)
+        house.transport.gate.set()
+        await house.until(lambda: house.dispatcher.in_hand == 0)
+    assert taken.delivery.id == ids[0]
+    assert house.transport.letters == []
+    assert house.notes.types == []
+
+
+async def test_a_lease_that_ran_out_unnoticed_is_renewed_before_the_dot() -> None:
+    house = House()
+    house.transport.gate = asyncio.Event()
+    async with house.running():
+        ids = await house.submit("a@example.net")
+        await house.until(lambda: house.transport.waiting == 1)
+        house.clock.advance(timedelta(seconds=61))
+        house.transport.gate.set()
+        await house.states(ids, State.DELIVERED)
+    assert len(house.transport.letters) == 1
