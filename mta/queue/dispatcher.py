@@ -334,7 +334,9 @@ class Dispatcher:
         for event in settled.events:
             for observer in self._observers:
                 observer.observe(event)
-        if settled.dsn is not None:
+        # due before the claiming loop would look again by itself
+        soon = settlement.retry_in is not None and settlement.retry_in < POLL_EVERY
+        if soon or settled.dsn is not None:
             self._wanted.set()
 
     @asynccontextmanager

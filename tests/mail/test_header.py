@@ -1,5 +1,6 @@
 """Header sections: the octets stay what they are, and no value of ours begins a field of somebody else's."""
 
+import re
 import time
 
 import pytest
@@ -40,7 +41,7 @@ def test_reading_and_printing_any_header_is_the_identity(octets: bytes) -> None:
 def test_every_field_of_any_header_is_whole(octets: bytes) -> None:
     for one in Header.parse(octets).fields:
         assert one.raw.endswith(b"\r\n")
-        assert b"\r\n" not in one.raw[:-2].replace(b"\r\n ", b"").replace(b"\r\n\t", b"")
+        assert not re.search(rb"\r\n(?![ \t])", one.raw[:-2])
         assert one.name == one.name.lower()
         assert b"\r\n" not in one.value
         one.text.encode()

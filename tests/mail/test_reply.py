@@ -1,5 +1,6 @@
 """Replies: ours are well formed whatever they quote, those of others are harmless whatever they say."""
 
+import inspect
 import time
 
 import pytest
@@ -12,15 +13,11 @@ from mta.mail.reply import MAX_LINE, MAX_TEXT, EnhancedStatus, Reply, clean
 any_text = st.text(st.characters(codec=None, categories=None), max_size=200)
 plain_text = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), max_size=60)
 
+# functions are given a text for each of their parameters
 OURS = {name: value for name, value in vars(failures).items() if isinstance(value, Reply)} | {
-    "queued": failures.queued("0123456789abcdef"),
-    "bad_sender": failures.bad_sender("'x' has no domain"),
-    "bad_recipient": failures.bad_recipient("'x' has no domain"),
-    "unknown_parameter": failures.unknown_parameter("FOO"),
-    "bad_parameter": failures.bad_parameter("SIZE"),
-    "sender_not_yours": failures.sender_not_yours("example.com", "shop"),
-    "bad_control_field": failures.bad_control_field("X-MTA-Tag", "too long"),
-    "internal": failures.internal("0123456789abcdef"),
+    name: value(*("x" for _ in inspect.signature(value).parameters))
+    for name, value in vars(failures).items()
+    if inspect.isfunction(value)
 }
 
 
@@ -161,8 +158,8 @@ def test_a_line_that_is_too_long_is_cut_between_letters() -> None:
 @pytest.mark.parametrize("name", sorted(OURS))
 def test_each_reply_of_ours_has_a_status_of_its_codes_class_and_a_text(name: str) -> None:
     reply = OURS[name]
-    assert reply.status is not None
-    assert reply.status.klass == reply.code // 100
+    # an intermediate reply has none: there is no class 3 (RFC 3463 §2)
+    assert (reply.status.klass if reply.status else 3) == reply.code // 100
     assert reply.text.isascii()
     assert reply.text.strip() == reply.text != ""
 

@@ -1,0 +1,79 @@
+"""Starts the server for a load generator: a configuration from BENCH_* variables, then `mta serve` in the foreground.
+
+BENCH_WORK        an empty folder for configuration and queue
+BENCH_PORT        the port to listen on (127.0.0.1, AUTH without TLS)
+BENCH_SINK_PORT   where the receiving end listens
+BENCH_HOLD        1: accept, deliver nothing
+BENCH_DKIM        1: sign, with BENCH_KEY (PEM), selector `bench`, domain bench.test
+BENCH_DOMAINS     1: all mail to 127.0.0.1; N: domain dK.bench.test to 127.0.1.K, each a destination of its own
+BENCH_USER, BENCH_PASSWORD   the account
+"""
+
+import os
+import secrets
+import shutil
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+from mta.accounts.password import hash_password
+
+from mta.mail.token import Keyring
+
+DOMAIN = "bench.test"
+
+
+def configure(work: Path, environ: dict[str, str]) -> Path:
+    """Write the configuration; return its path."""
+    work.mkdir(parents=True, exist_ok=True)
+    keyring = work / "keyring.json"
+    keyring.touch(mode=0o600)
+    keyring.write_text(Keyring.new(secrets.token_bytes(32), datetime.now(UTC)).dump())
+    dkim = "[]"
+    if environ.get("BENCH_DKIM") == "1":
+        shutil.copy(environ["BENCH_KEY"], work / "dkim.pem")
+        (work / "dkim.pem").chmod(0o600)
+        dkim = '[{ selector = "bench", key = "dkim.pem" }]'
+    config = work / "mta.toml"
+    config.write_text(f"""
+hostname = "mx.{DOMAIN}"
+data_dir = "data"
+[submission]
+listen = []
+listen_tls = []
+listen_plain = ["127.0.0.1:{environ["BENCH_PORT"]}"]
+[http]
+listen = ["127.0.0.1:0"]
+[queue]
+min_free = "0.1%"
+[secrets]
+keyring = {{ file = "keyring.json" }}
+[log]
+format = "json"
+[[domain]]
+name = "{DOMAIN}"
+dkim = {dkim}
+[[account]]
+name = "{environ.get("BENCH_USER", "u")}"
+password_hash = "{hash_password(environ.get("BENCH_PASSWORD", "p"))}"
+domains = ["{DOMAIN}"]
+{_routes(environ)}
+""")
+    config.chmod(0o600)
+    return config
+
+
+def _routes(environ: dict[str, str]) -> str:
+    if environ.get("BENCH_HOLD") == "1":
+        return '[[route]]\ndomain = "*"\nhold = true\n'
+    port, domains = environ["BENCH_SINK_PORT"], int(environ.get("BENCH_DOMAINS", "1"))
+    if domains == 1:
+        return f'[[route]]\ndomain = "*"\nrelay = "smtp://127.0.0.1:{port}"\n'
+    return "".join(
+        f'[[route]]\ndomain = "d{i}.{DOMAIN}"\nrelay = "smtp://127.0.1.{i}:{port}"\n' for i in range(domains)
+    )
+
+
+if __name__ == "__main__":
+    path = configure(Path(os.environ["BENCH_WORK"]), dict(os.environ))
+    os.execv(sys.executable, [sys.executable, "-m", "mta", "-c", str(path), "serve"])

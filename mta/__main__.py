@@ -1,0 +1,5 @@
+"""`python -m mta` is `mta`."""
+
+from mta.cli.main import main
+
+main()

@@ -1,0 +1,35 @@
+"""The `mta` command: its options and its groups of commands."""
+
+import click
+
+from mta.cli.account import account
+from mta.cli.app import App
+from mta.cli.check import check
+from mta.cli.demo import demo
+from mta.cli.dkim import dkim
+from mta.cli.dns import dns
+from mta.cli.events import events
+from mta.cli.init import init
+from mta.cli.queue import queue
+from mta.cli.reload import reload
+from mta.cli.send import send
+from mta.cli.serve import serve
+from mta.cli.why import why
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("-c", "--config", metavar="FILE", help="Configuration [$MTA_CONFIG, ./mta.toml, /etc/mta/mta.toml].")
+@click.version_option(package_name="mta")
+@click.pass_context
+def cli(context: click.Context, config: str | None) -> None:
+    """A self-hosted SMTP sending server."""
+    context.obj = App(config)
+
+
+for _command in (init, check, serve, demo, send, queue, why, dkim, dns, account, events, reload):
+    cli.add_command(_command)
+
+
+def main() -> None:
+    """Run the command line."""
+    cli(prog_name="mta")

@@ -1,0 +1,192 @@
+"""What a running server does when it is asked over the control socket."""
+
+import json
+import os
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Protocol
+
+from mta.accounts.account import Account, Directory
+from mta.accounts.password import generate_secret, hash_password
+from mta.control.protocol import CommandFailed, Json, Request
+from mta.mail.address import Mailbox, parse_domain
+from mta.queue.model import State
+from mta.storage.desk import Desk
+from mta.storage.reading import Reader
+from mta.storage.views import Change, Selector
+
+EX_NO, EX_USAGE, EX_DATAERR, EX_UNAVAILABLE = 1, 2, 65, 69
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """A listener that `mta send` can use."""
+
+    host: str
+    port: int
+    tls: str
+    """`implicit`, `starttls` or `none`."""
+    certificate_sha256: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reloaded:
+    """What a reload did."""
+
+    applied: tuple[str, ...]
+    needs_restart: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+class Worker(Protocol):
+    """What the commands need of the running server."""
+
+    @property
+    def directory(self) -> Directory:
+        """The accounts as they are now."""
+        ...
+
+    async def reload(self) -> Reloaded:
+        """Read the configuration again and apply it. Raises ConfigError, with nothing changed."""
+        ...
+
+    async def refresh_accounts(self) -> None:
+        """Look at the accounts of the store again."""
+        ...
+
+    def status(self) -> Mapping[str, Any]:
+        """Return what this process is and does, for people and programs."""
+        ...
+
+    def door(self) -> Door | None:
+        """Return where to submit from this machine; None when there is no listener."""
+        ...
+
+    def one_use_credential(self, account: str, stream: str | None) -> tuple[str, str]:
+        """Return a login and a password that are good once, for a short while."""
+        ...
+
+
+_Command = Callable[[Mapping[str, Any], str], Awaitable[Mapping[str, Any]]]
+
+
+class ServerCommands:
+    """The commands by name. Each answers one row."""
+
+    def __init__(self, worker: Worker, desk: Desk, reader: Reader) -> None:
+        self._worker = worker
+        self._desk = desk
+        self._reader = reader
+        self._commands: dict[str, _Command] = {
+            "status": self._status,
+            "reload": self._reload,
+            "credential": self._credential,
+            "queue.retry": self._changing(desk.retry),
+            "queue.hold": self._changing(desk.hold),
+            "queue.release": self._changing(desk.release),
+            "queue.cancel": self._changing(desk.cancel),
+            "account.add": self._add_account,
+            "account.passwd": self._change_password,
+        }
+
+    async def run(self, request: Request, who: str) -> AsyncIterator[Json]:
+        """Carry out a command for somebody, giving rows.
+
+        Raises:
+            CommandFailed: it cannot be, or its name is unknown.
+        """
+        command = self._commands.get(request.command)
+        if command is None:
+            raise CommandFailed(
+                f"the running server does not know {request.command!r}; it is of another version: restart it", EX_USAGE
+            )
+        yield dict(await command(request.arguments, who))
+
+    async def _status(self, arguments: Mapping[str, Any], who: str) -> Mapping[str, Any]:
+        return {"pid": os.getpid(), **self._worker.status()}
+
+    async def _reload(self, arguments: Mapping[str, Any], who: str) -> Mapping[str, Any]:
+        done = await self._worker.reload()
+        return {"applied": done.applied, "needs_restart": done.needs_restart, "warnings": done.warnings}
+
+    async def _credential(self, arguments: Mapping[str, Any], who: str) -> Mapping[str, Any]:
+        account = self._chosen(arguments.get("account"), str(arguments.get("sender", "")))
+        door = self._worker.door()
+        if door is None:
+            raise CommandFailed(
+                "no submission listener is configured: set submission.listen in mta.toml", EX_UNAVAILABLE
+            )
+        login, password = self._worker.one_use_credential(account.name, arguments.get("stream"))
+        return {
+            "host": door.host,
+            "port": door.port,
+            "tls": door.tls,
+            "certificate_sha256": door.certificate_sha256,
+            "login": login,
+            "password": password,
+        }
+
+    def _chosen(self, name: str | None, sender: str) -> Account:
+        directory = self._worker.directory
+        if name:
+            account = directory.get(name)
+            if account is None:
+                raise CommandFailed(f"there is no account {name!r}; mta account list shows all", EX_NO)
+            return account
+        try:
+            domain = Mailbox.parse(sender, utf8=True).domain
+        except ValueError:
+            domain = ""
+        fitting = [account for account in directory if account.owns(domain)]
+        if len(fitting) != 1:
+            what = "no account" if not fitting else f"{len(fitting)} accounts"
+            raise CommandFailed(f"{what} may send from {domain or sender!r}; name one with --account", EX_NO)
+        return fitting[0]
+
+    def _changing(self, change: Callable[[Selector, str, str], Awaitable[Change]]) -> _Command:
+        async def run(arguments: Mapping[str, Any], who: str) -> Mapping[str, Any]:
+            done = await change(_selector(arguments), who, str(arguments.get("reason", "")))
+            return {"changed": done.changed, "active": done.active, "other": done.other}
+
+        return run
+
+    async def _add_account(self, arguments: Mapping[str, Any], who: str) -> Mapping[str, Any]:
+        name = str(arguments["name"])
+        if self._worker.directory.get(name) is not None:
+            raise CommandFailed(f"there is an account {name!r} already", EX_NO)
+        try:
+            domains = [parse_domain(str(domain)) for domain in arguments["domains"]]
+            Account(name, frozenset(domains), stream=str(arguments["stream"]))
+        except ValueError as error:
+            raise CommandFailed(str(error), EX_DATAERR) from None
+        data = {"name": name, "domains": domains, "stream": arguments["stream"]}
+        return await self._put_with_new_password(name, data, who, "added")
+
+    async def _change_password(self, arguments: Mapping[str, Any], who: str) -> Mapping[str, Any]:
+        name = str(arguments["name"])
+        stored = await self._reader.account(name)
+        if stored is None:
+            raise CommandFailed(f"there is no account {name!r} in the store; mta account list shows all", EX_NO)
+        return await self._put_with_new_password(name, json.loads(stored.data), who, "password changed")
+
+    async def _put_with_new_password(self, name: str, data: Json, who: str, reason: str) -> Mapping[str, Any]:
+        password = generate_secret(secrets.token_bytes(24))
+        data["password_hash"] = hash_password(password)
+        await self._desk.put_account(name, json.dumps(data), who, reason)
+        await self._worker.refresh_accounts()
+        return {"name": name, "password": password}
+
+
+def _selector(arguments: Mapping[str, Any]) -> Selector:
+    state, older = arguments.get("state"), arguments.get("older_than")
+    return Selector(
+        id=arguments.get("id"),
+        account=arguments.get("account"),
+        domain=arguments.get("domain"),
+        state=State(state) if state else None,
+        older_than=timedelta(seconds=older) if older is not None else None,
+        tag=arguments.get("tag"),
+        site=arguments.get("site"),
+    )

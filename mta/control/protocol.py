@@ -1,0 +1,67 @@
+"""What goes over the control socket: one JSON object a line, a request and then its answers.
+
+A request is `{"command": NAME, "arguments": {…}}`. The answers are any number of `{"row": {…}}` and at last either
+`{"done": true}` or `{"error": TEXT, "exit": CODE}`, where the code is the exit code the command ends with.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+MAX_LINE = 1 << 20
+"""Octets of one line; longer ones are refused on both sides."""
+
+Json = dict[str, Any]
+"""A JSON object on its way over the socket; taken apart at once on both sides."""
+
+
+class CommandFailed(Exception):
+    """A command cannot be carried out: a sentence for the operator, and the exit code (sysexits)."""
+
+    def __init__(self, text: str, exit_code: int = 1) -> None:
+        super().__init__(text)
+        self.text = text
+        self.exit_code = exit_code
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A command with its arguments."""
+
+    command: str
+    arguments: Mapping[str, Any]
+
+    def dump(self) -> bytes:
+        """Return the request's line."""
+        return json.dumps({"command": self.command, "arguments": dict(self.arguments)}).encode() + b"\n"
+
+    @classmethod
+    def parse(cls, line: bytes) -> Self:
+        """Read a request's line.
+
+        Raises:
+            ValueError: it is none.
+        """
+        read = json.loads(line)
+        if not isinstance(read, dict) or not isinstance(read.get("command"), str):
+            raise ValueError("not a request")
+        arguments = read.get("arguments", {})
+        if not isinstance(arguments, dict):
+            raise ValueError("the arguments are no object")
+        return cls(read["command"], arguments)
+
+
+def row(answer: Mapping[str, Any]) -> bytes:
+    """Return the line of one answer."""
+    return json.dumps({"row": dict(answer)}, default=str).encode() + b"\n"
+
+
+def done() -> bytes:
+    """Return the line that ends the answers of a command that was carried out."""
+    return b'{"done": true}\n'
+
+
+def error(failure: CommandFailed) -> bytes:
+    """Return the line that ends the answers of a command that was not."""
+    return json.dumps({"error": failure.text, "exit": failure.exit_code}).encode() + b"\n"

@@ -1,0 +1,253 @@
+"""One worker's life: start, reload, stop; and what it answers when it is asked over the control socket.
+
+Stopping has an order: no new clients and no new claims, attempts that have not sent their final dot are dropped, those
+after it are waited for, then what is idle ends and the store closes.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from importlib.metadata import version
+from typing import Any, TextIO
+
+from mta import assembly
+from mta.accounts.account import Directory
+from mta.clock import SystemClock
+from mta.config.addresses import Listen
+from mta.config.load import Loaded, load
+from mta.control.commands import Door, Reloaded, ServerCommands
+from mta.control.protocol import CommandFailed
+from mta.control.server import ControlServer
+from mta.errors import ConfigError, StoreUnavailable
+from mta.observe.log import setup_logging
+from mta.parts import Parts, build, server_certificate
+from mta.submission.settings import Kind
+from mta.web.app import build_app
+from mta.web.server import HttpServer
+
+PURGE_EVERY = timedelta(seconds=30)
+PURGE_STEP = timedelta(milliseconds=100)
+"""Between steps while more is left, so that mail does not wait for the purge."""
+
+_log = logging.getLogger("mta.daemon")
+
+
+class Daemon:
+    """One worker from start to stop."""
+
+    def __init__(self, loaded: Loaded, events: TextIO, messages: TextIO) -> None:
+        """`events` takes the log of events, `messages` what is said to the operator."""
+        self._loaded = loaded
+        self._settings = loaded.settings
+        self._events = events
+        self._messages = messages
+        self._clock = SystemClock()
+        self._parts: Parts | None = None
+        self._http: HttpServer | None = None
+        self._stop = asyncio.Event()
+
+    async def run(self) -> None:
+        """Serve until `stop`. Cancelling this skips the waiting for attempts under way.
+
+        Raises:
+            ConfigError: something that the settings name cannot be used.
+            StoreUnavailable: the store cannot be opened.
+        """
+        for warning in self._loaded.warnings:
+            _log.warning("%s", warning)
+        async with build(self._settings, self._clock, self._events) as parts:
+            app = build_app(parts.scrape, self._problems)
+            commands = ServerCommands(self, parts.store.desk(parts.observer), parts.store.reader)
+            socket_path = self._settings.data_dir / "control.sock"
+            self._parts = parts
+            async with (
+                HttpServer(self._settings.http.listen, app) as self._http,
+                ControlServer(socket_path, commands),
+                parts.submission,
+            ):
+                await self._serve(parts)
+        _log.info("stopped")
+
+    def stop(self) -> None:
+        """Begin to stop."""
+        self._stop.set()
+
+    async def _serve(self, parts: Parts) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            dispatching = tasks.create_task(parts.dispatcher.run())
+            chores = [tasks.create_task(parts.transport.tend()), tasks.create_task(self._purge(parts))]
+            listeners = ", ".join(f"{kind} {' '.join(at)}" for kind, at in self._listeners().items() if at)
+            _log.info("serving %s: %s", self._settings.hostname, listeners)
+            await self._stop.wait()
+            _log.info("stopping; %d deliveries are in hand", parts.dispatcher.in_hand)
+            grace = self._settings.queue.stop_grace
+            tasks.create_task(parts.submission.stop())
+            await parts.dispatcher.stop(grace)
+            await dispatching
+            for chore in chores:
+                chore.cancel()
+
+    async def _purge(self, parts: Parts) -> None:
+        """Remove what was kept long enough, a little at a time."""
+        while True:
+            try:
+                more = await parts.store.purge()
+            except StoreUnavailable as trouble:
+                _log.warning("nothing was purged: %s", trouble)
+                more = False
+            await asyncio.sleep((PURGE_STEP if more else PURGE_EVERY).total_seconds())
+
+    async def _problems(self) -> Sequence[str]:
+        """Return why this worker is not ready to take mail."""
+        if self._stop.is_set():
+            return ["stopping"]
+        try:
+            await self._running().store.check()
+        except StoreUnavailable as trouble:
+            return [f"the store cannot be written: {trouble}"]
+        return []
+
+    # --- what is asked over the control socket
+
+    @property
+    def directory(self) -> Directory:
+        """The accounts as they are now."""
+        return self._running().directory
+
+    def status(self) -> Mapping[str, Any]:
+        """Return what this process is and does."""
+        parts = self._running()
+        return {
+            "version": version("mta"),
+            "hostname": self._settings.hostname,
+            "worker": parts.store.worker,
+            "in_hand": parts.dispatcher.in_hand,
+            "clients": parts.submission.connections,
+            "listeners": self._listeners(),
+        }
+
+    def door(self) -> Door | None:
+        """Return where to submit from this machine."""
+        parts = self._running()
+        for kind, tls in ((Kind.STARTTLS, "starttls"), (Kind.TLS, "implicit"), (Kind.PLAIN, "none")):
+            for bound in parts.submission.addresses:
+                if bound.kind is kind:
+                    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(bound.host, bound.host)  # noqa: S104  not bound here
+                    digest = None if kind is Kind.PLAIN else parts.certificate.sha256
+                    return Door(host, bound.port, tls, digest)
+        return None
+
+    def one_use_credential(self, account: str, stream: str | None) -> tuple[str, str]:
+        """Return a login and a password that are good once, for a minute."""
+        issued = self._running().one_use.issue(account, stream)
+        return issued.login, issued.secret
+
+    async def refresh_accounts(self) -> None:
+        """Look at the accounts of the store again."""
+        parts = self._running()
+        parts.directory = assembly.directory(self._settings, await parts.store.reader.accounts())
+        parts.authenticator.replace(parts.directory)
+
+    async def reload(self) -> Reloaded:
+        """Read the configuration again and apply it.
+
+        Raises:
+            ConfigError: it cannot be used, and nothing was changed.
+        """
+        parts, old = self._running(), self._settings
+        loaded = await asyncio.to_thread(load, self._loaded.path, os.environ)
+        new = loaded.settings
+        # all that can fail comes before the first change
+        keys, unsigned = assembly.dkim_keys(new), assembly.unsigned_domains(new)
+        directory = assembly.directory(new, await parts.store.reader.accounts())
+        certificate = server_certificate(new, self._clock)
+        routes, schedule = assembly.routes(new), assembly.schedule(new)
+
+        self._settings = new
+        parts.directory, parts.certificate = directory, certificate
+        parts.authenticator.replace(directory)
+        parts.sealer.replace_keys(keys, unsigned)
+        parts.router.replace_routes(routes)
+        parts.dispatcher.reschedule(schedule)
+        parts.return_path_domains.replace(new)
+        parts.submission.replace_context(certificate.context)
+        setup_logging(new.log.level, new.log.format, self._messages)
+        return _told(old, loaded)
+
+    def _listeners(self) -> dict[str, list[str]]:
+        bound = self._running().submission.addresses
+
+        def of(kind: Kind) -> list[str]:
+            return [str(Listen(at.host, at.port)) for at in bound if at.kind is kind]
+
+        return {
+            "submission": of(Kind.STARTTLS),
+            "submission_tls": of(Kind.TLS),
+            "submission_plain": of(Kind.PLAIN),
+            "http": [str(address) for address in self._http.addresses] if self._http else [],
+        }
+
+    def _running(self) -> Parts:
+        if self._parts is None:
+            raise CommandFailed("the server is still starting; try again in a moment", 75)
+        return self._parts
+
+
+def _told(old_settings: Any, loaded: Loaded) -> Reloaded:
+    """Say what a reload did, to the log and to whoever asked for it."""
+    done = Reloaded(
+        applied=tuple(assembly.applied(old_settings, loaded.settings)),
+        needs_restart=tuple(assembly.needs_restart(old_settings, loaded.settings)),
+        warnings=tuple(map(str, loaded.warnings)),
+    )
+    for warning in done.warnings:
+        _log.warning("%s", warning)
+    _log.info("configuration reloaded: %s", ", ".join(done.applied) or "nothing had changed")
+    if done.needs_restart:
+        _log.warning("these changes need a restart: %s", ", ".join(done.needs_restart))
+    return done
+
+
+async def serve_until_stopped(loaded: Loaded, events: TextIO, messages: TextIO) -> None:
+    """Run a daemon under the usual signals: TERM and INT stop it (a second one does not wait), HUP reloads, USR1 tells.
+
+    Raises:
+        ConfigError: something that the settings name cannot be used.
+        StoreUnavailable: the store cannot be opened.
+    """
+    daemon = Daemon(loaded, events, messages)
+    loop = asyncio.get_running_loop()
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(_run(daemon))
+        reloads: set[asyncio.Task[None]] = set()
+
+        def end() -> None:
+            daemon.stop()
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(number, running.cancel)
+
+        def reload() -> None:
+            task = tasks.create_task(_reload(daemon))
+            reloads.add(task)
+            task.add_done_callback(reloads.discard)
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, end)
+        loop.add_signal_handler(signal.SIGHUP, reload)
+        loop.add_signal_handler(signal.SIGUSR1, lambda: _log.info("state: %s", daemon.status()))
+
+
+async def _run(daemon: Daemon) -> None:
+    await daemon.run()
+
+
+async def _reload(daemon: Daemon) -> None:
+    try:
+        await daemon.reload()
+    except ConfigError as error:
+        _log.error("the configuration was not reloaded, the old one stays in force:\n%s", error)
+    except (StoreUnavailable, CommandFailed) as trouble:
+        _log.error("the configuration was not reloaded, the old one stays in force: %s", trouble)

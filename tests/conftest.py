@@ -1,0 +1,57 @@
+"""What every test shares: peers, the real programs that some tests talk to.
+
+A test marked `@pytest.mark.peer("postfix")` is skipped where that Debian package's program is missing, with the
+package's name as the reason. With `MTA_REQUIRE_PEERS=1` in the environment it fails instead, so that a run which is to
+prove everything cannot pass by skipping.
+
+Property tests have no deadline for one example: on a busy machine it would judge the machine.
+"""
+
+import functools
+import os
+import shutil
+import subprocess
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("house")
+
+# Debian packages, and the command that ends with 0 when they are there; a single word is only looked for
+PEERS: dict[str, tuple[str, ...]] = {
+    "curl": ("curl",),
+    "libmail-dkim-perl": ("perl", "-MMail::DKIM", "-e1"),
+    "msmtp": ("msmtp",),
+    "opendkim": ("opendkim",),
+    "opendkim-tools": ("opendkim-testkey",),
+    "openssl": ("openssl",),
+    "postfix": ("postfix",),
+    "prometheus": ("promtool",),
+    "strace": ("strace",),
+    "swaks": ("swaks",),
+}
+# servers stand where the PATH of an ordinary user does not lead
+SERVERS = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"))
+
+
+@functools.cache
+def _is_there(package: str) -> bool:
+    program, *arguments = PEERS[package]
+    path = shutil.which(program, path=SERVERS)
+    if path is None or not arguments:
+        return path is not None
+    return subprocess.run([path, *arguments], capture_output=True, timeout=60, check=False).returncode == 0
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip, or fail, a test whose peer is missing."""
+    for package in [name for marker in item.iter_markers("peer") for name in marker.args]:
+        if package not in PEERS:
+            pytest.fail(f"peer {package!r} is unknown; add it to PEERS in tests/conftest.py", pytrace=False)
+        if _is_there(package):
+            continue
+        missing = f"Debian package {package} is missing; install it with: apt-get install {package}"
+        if os.environ.get("MTA_REQUIRE_PEERS") == "1":
+            pytest.fail(f"{missing} (MTA_REQUIRE_PEERS=1)", pytrace=False)
+        pytest.skip(missing)

@@ -1,0 +1,138 @@
+"""A real server in a folder of its own, with a name server and a receiver beside it: where scenarios happen."""
+
+import asyncio
+import json
+import smtplib
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.message import EmailMessage
+from email.policy import SMTP
+from pathlib import Path
+from typing import Any
+
+from mta.cli.init import ACCOUNT, FREE_PORTS, make
+from mta.demo.dns import NameServer
+from mta.demo.process import ServerProcess
+from mta.demo.receiver import Receiver
+
+SENDER = "app@example.com"
+
+_CONFIG = """
+[http]
+listen = ["127.0.0.1:0"]
+[queue]
+retry = {retry}
+min_free = "{min_free}"
+stop_grace = "5s"
+[delivery]
+resolvers = ["{resolver}"]
+port = {port}
+allow_networks = ["127.0.0.0/8"]
+[log]
+format = "json"
+{more}
+"""
+
+
+@dataclass
+class House:
+    """Everything a scenario needs."""
+
+    folder: Path
+    password: str
+    server: ServerProcess
+    names: NameServer
+    sink: Receiver
+    """Takes the mail for example.net, example.org and example.com."""
+
+    @property
+    def config(self) -> Path:
+        """The part of the configuration that scenarios change."""
+        return self.folder / "mta.d" / "scenario.toml"
+
+    def context(self) -> ssl.SSLContext:
+        """Return a client's context that trusts the server's certificate."""
+        context = ssl.create_default_context(cafile=str(self.folder / "tls" / "cert.pem"))
+        context.check_hostname = False  # the certificate is for a name, and tests know the server by its address
+        return context
+
+    def connect(self) -> smtplib.SMTP:
+        """Return a client that is logged in over STARTTLS. Blocks."""
+        client = smtplib.SMTP(*self.server.address("submission"), timeout=20)
+        client.starttls(context=self.context())
+        client.login(ACCOUNT, self.password)
+        return client
+
+    async def submit(self, *recipients: str, content: bytes | None = None, sender: str = SENDER) -> str:
+        """Submit a message; return its queue id."""
+        octets = message(recipients) if content is None else content
+        return await asyncio.to_thread(self._submit, recipients, octets, sender)
+
+    def _submit(self, recipients: tuple[str, ...], octets: bytes, sender: str) -> str:
+        with self.connect() as client:
+            return send(client, sender, recipients, octets)
+
+    async def why(self, text: str) -> list[dict[str, Any]]:
+        """Return what `mta why --json` tells."""
+        code, output = await self.server.command("why", text, "--json")
+        return [json.loads(line) for line in output.splitlines()] if code == 0 else []
+
+    async def states(self, queue_id: str) -> list[str]:
+        """Return the states of a message's deliveries."""
+        stories = await self.why(queue_id)
+        return [delivery["state"] for story in stories for delivery in story["deliveries"]]
+
+    async def wait_for_states(self, queue_id: str, *wanted: str) -> None:
+        """Wait until a message's deliveries are in some states."""
+        await self.until(lambda: self.states(queue_id), sorted(wanted))
+
+    async def until(self, question: Callable[[], Any], wanted: list[str]) -> None:
+        """Ask until the sorted answer is what is wanted."""
+        answer: list[str] = []
+        try:
+            async with asyncio.timeout(20):
+                while (answer := sorted(await question())) != wanted:  # noqa: ASYNC110  it is another process
+                    await asyncio.sleep(0.1)
+        except TimeoutError:
+            raise AssertionError(f"{answer} and not {wanted}; the log ends with:\n{self.server.tail()}") from None
+
+
+def message(recipients: tuple[str, ...], subject: str = "A test", body: str = "Good morning.\n") -> bytes:
+    """Return a message as an application's library makes it."""
+    made = EmailMessage()
+    made["From"], made["To"], made["Subject"] = f"The App <{SENDER}>", ", ".join(recipients), subject
+    made.set_content(body)
+    return made.as_bytes(policy=SMTP)
+
+
+def send(client: smtplib.SMTP, sender: str, recipients: tuple[str, ...], octets: bytes) -> str:
+    """Submit over a connection that is logged in; return the queue id."""
+    for code, text in (client.mail(sender), *(client.rcpt(each) for each in recipients), client.data(octets)):
+        if code != 250:
+            client.rset()
+            raise smtplib.SMTPResponseException(code, text)
+    return text.decode().rpartition(" ")[2]
+
+
+@asynccontextmanager
+async def open_house(
+    folder: Path, *, retry: str = '["1s", "2s"]', min_free: str = "0.1%", more: str = "", start: bool = True
+) -> AsyncIterator[House]:
+    """Build it, and start the server unless told not to. `more` is configuration."""
+    made = make(folder, "mail.example.com", "example.com", FREE_PORTS, datetime.now(UTC))
+    async with AsyncExitStack() as stack:
+        names = await stack.enter_async_context(NameServer())
+        sink = await stack.enter_async_context(Receiver())
+        for name in ("example.net", "example.org", "example.com"):
+            names.add(name, "MX", f"10 mx.{name}.")
+            names.add(f"mx.{name}", "A", sink.host)
+        house = House(folder, made.password, ServerProcess(made.config), names, sink)
+        house.config.parent.mkdir()
+        text = _CONFIG.format(retry=retry, min_free=min_free, resolver=names.address, port=sink.port, more=more)
+        house.config.write_text(text)
+        if start:
+            await stack.enter_async_context(house.server)
+        yield house

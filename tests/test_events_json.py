@@ -1,0 +1,123 @@
+"""Events go into JSON and come back the same."""
+
+import contextlib
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mta.events import Event, EventType
+from mta.events_json import event_from_json, event_to_json
+from mta.mail.outcome import TlsUse, Try
+from mta.mail.reply import EnhancedStatus, Reply
+
+words = st.text(max_size=20)
+maybe = st.none() | words
+spans = st.timedeltas(timedelta(0), timedelta(days=30))
+statuses = st.builds(EnhancedStatus, st.sampled_from([2, 4, 5]), st.integers(0, 999), st.integers(0, 999))
+replies = st.builds(Reply, st.integers(200, 599), st.none() | statuses, words)
+tls = st.builds(TlsUse, words, words, words, st.booleans())
+tries = st.builds(Try, words, words, st.integers(1, 65535), words, replies, st.booleans(), st.none() | tls, spans)
+details = st.dictionaries(words, st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | words)
+events = st.builds(
+    Event,
+    id=words,
+    at=st.datetimes(timezones=st.just(UTC)),
+    type=st.sampled_from(EventType),
+    account=maybe,
+    stream=maybe,
+    tag=maybe,
+    message_id=maybe,
+    queue_id=maybe,
+    delivery_id=maybe,
+    recipient=maybe,
+    site=maybe,
+    source=maybe,
+    attempt=st.none() | st.integers(0, 1000),
+    reply=st.none() | replies,
+    klass=maybe,
+    tries=st.lists(tries, max_size=3).map(tuple),
+    duration=st.none() | spans,
+    metadata=maybe,
+    detail=details,
+)
+
+
+@given(events)
+def test_reading_what_was_written_gives_the_same_event(event: Event) -> None:
+    assert event_from_json(json.loads(json.dumps(event_to_json(event)))) == event
+
+
+def test_an_event_has_the_names_that_operators_and_programs_know() -> None:
+    refused = Reply.of(550, "5.1.1", "no such user")
+    secure = TlsUse("TLSv1.3", "TLS_AES_256_GCM_SHA384", "opportunistic", True)
+    event = Event(
+        "0a",
+        datetime(2026, 11, 22, 12, 0, 0, 1000, tzinfo=UTC),
+        EventType.BOUNCED,
+        queue_id="0b",
+        recipient="a@example.net",
+        reply=refused,
+        klass="bad_mailbox",
+        tries=(Try("mx.example.net", "192.0.2.1", 25, "rcpt", refused, True, secure, timedelta(seconds=1)),),
+        duration=timedelta(milliseconds=1500),
+    )
+    tls = {"version": "TLSv1.3", "cipher": "TLS_AES_256_GCM_SHA384", "policy": "opportunistic", "verified": True}
+    reply = {"code": 550, "enhanced": "5.1.1", "text": "no such user"}
+    assert event_to_json(event) == {
+        "id": "0a",
+        "time": "2026-11-22T12:00:00.001000Z",
+        "type": "bounced",
+        "queue_id": "0b",
+        "recipient": "a@example.net",
+        "reply": reply,
+        "class": "bad_mailbox",
+        "tls": tls,
+        "tries": [
+            {
+                "host": "mx.example.net",
+                "address": "192.0.2.1",
+                "port": 25,
+                "stage": "rcpt",
+                "reply": reply,
+                "remote": True,
+                "duration": 1.0,
+                "tls": tls,
+            }
+        ],
+        "duration": 1.5,
+    }
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {},
+        {"id": "0a", "time": "yesterday", "type": "accepted"},
+        {"id": "0a", "time": "2026-11-22T12:00:00", "type": "accepted"},
+        {"id": "0a", "time": 5, "type": "accepted"},
+        {"id": "0a", "time": "2026-11-22T12:00:00Z", "type": "invented"},
+        {"id": "0a", "time": "2026-11-22T12:00:00Z", "type": "accepted", "reply": {"code": 250}},
+        {"id": "0a", "time": "2026-11-22T12:00:00Z", "type": "accepted", "reply": "250 Ok"},
+        {"id": "0a", "time": "2026-11-22T12:00:00Z", "type": "accepted", "tries": [1]},
+        {"id": "0a", "time": "2026-11-22T12:00:00Z", "type": "accepted", "duration": 1e300},
+    ],
+)
+def test_what_is_no_event_is_a_value_error(data: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        event_from_json(data)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | words,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words, inner, max_size=3),
+)
+
+
+@given(st.dictionaries(st.sampled_from(["id", "time", "type", "reply", "tries", "duration", "detail"]), json_values))
+def test_any_json_gives_an_event_or_a_value_error(data: dict[str, object]) -> None:
+    event = {"id": "0a", "time": "2026-11-22T12:00:00Z", "type": "accepted"} | data
+    with contextlib.suppress(ValueError):
+        event_from_json(event)
