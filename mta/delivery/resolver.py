@@ -1,0 +1,249 @@
+"""Names to MX hosts and addresses, over dnspython's resolver, whose answers and troubles become ours here.
+
+What the answers mean for mail is left to `mx`, which addresses may be used to `guard`. Nothing is validated here: the
+resolver that is asked should do that.
+"""
+
+import asyncio
+from collections import OrderedDict
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import Enum, auto
+from typing import Protocol
+
+import dns.asyncresolver
+import dns.exception
+import dns.name
+import dns.nameserver
+import dns.rdata
+import dns.rdatatype
+import dns.rdtypes.ANY.MX
+import dns.rdtypes.IN.A
+import dns.rdtypes.IN.AAAA
+import dns.resolver
+
+from mta.clock import Clock
+from mta.delivery.limits import Families
+from mta.delivery.single_flight import SingleFlight
+
+_PAYLOAD = 1232
+"""Octets over UDP that are not fragmented anywhere; more comes over TCP."""
+_MAX_TTL = 86400
+_MAX_NEGATIVE_TTL = 300
+"""Seconds. Of a domain that is being set up, the world learns soon."""
+_WHY = 300
+
+_MX, _A, _AAAA = dns.rdatatype.MX, dns.rdatatype.A, dns.rdatatype.AAAA
+
+
+class NoSuchDomain(Exception):
+    """It is certain that the name does not exist (NXDOMAIN)."""
+
+
+class DnsTrouble(Exception):
+    """Nothing is certain: no answer in time, SERVFAIL, a refusal, garbage. Ask again later."""
+
+
+@dataclass(frozen=True, slots=True)
+class MxRecord:
+    """One MX record. An empty host is the root: "no mail here" (RFC 7505 §3)."""
+
+    preference: int
+    host: str
+    """As DNS has it, lower case, without the final dot: may be junk."""
+
+
+@dataclass(frozen=True, slots=True)
+class MxAnswer:
+    """A domain's MX records by preference. None means that the domain certainly has none."""
+
+    records: tuple[MxRecord, ...] = ()
+
+    @property
+    def is_null(self) -> bool:
+        """Whether the domain says that it takes no mail. A root among other records is junk, not a null MX."""
+        return bool(self.records) and not any(record.host for record in self.records)
+
+
+class Resolver(Protocol):
+    """What delivery asks of DNS."""
+
+    async def mx(self, domain: str) -> MxAnswer:
+        """Return a domain's MX records. Raises NoSuchDomain or DnsTrouble."""
+        ...
+
+    async def addresses(self, host: str, families: Families) -> tuple[str, ...]:
+        """Return a host's addresses in the order to try them, none if it certainly has none of these families.
+
+        Raises NoSuchDomain or DnsTrouble.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A name server to ask."""
+
+    address: str
+    port: int = 53
+
+
+@dataclass(frozen=True, slots=True)
+class ResolverSettings:
+    """Whom to ask and how long. Without servers, those of /etc/resolv.conf."""
+
+    servers: tuple[Server, ...] = ()
+    timeout: timedelta = timedelta(seconds=10)
+    """For one question, all servers and repetitions together."""
+    patience: timedelta = timedelta(seconds=3)
+    """For one server, before the next one (or the same again) is asked."""
+    cache_size: int = 10_000
+    """Answers remembered for their time to live."""
+
+
+class _Kind(Enum):
+    FOUND = auto()
+    EMPTY = auto()
+    NO_NAME = auto()
+    TROUBLE = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class _Finding:
+    kind: _Kind
+    records: tuple[dns.rdata.Rdata, ...] = ()
+    ttl: int = 0
+    why: str = ""
+
+
+_Question = tuple[str, dns.rdatatype.RdataType]
+
+
+class DnsResolver:
+    """The real one."""
+
+    def __init__(self, settings: ResolverSettings, clock: Clock) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._resolver = _dnspython(settings)
+        self._flights = SingleFlight[_Question, _Finding]()
+        # ours and not dnspython's: that one's goes by the wall clock, and believes any TTL
+        self._known: OrderedDict[_Question, tuple[_Finding, float]] = OrderedDict()
+
+    async def mx(self, domain: str) -> MxAnswer:
+        """Return a domain's MX records by preference. Raises NoSuchDomain or DnsTrouble."""
+        finding = _certain(domain, await self._find(domain, _MX))
+        records = [
+            MxRecord(record.preference, record.exchange.to_text(omit_final_dot=True).lower().removesuffix("."))
+            for record in finding.records
+            if isinstance(record, dns.rdtypes.ANY.MX.MX)
+        ]
+        return MxAnswer(tuple(sorted(records, key=lambda record: (record.preference, record.host))))
+
+    async def addresses(self, host: str, families: Families) -> tuple[str, ...]:
+        """Return a host's addresses, IPv6 first if both are wanted. Raises NoSuchDomain or DnsTrouble.
+
+        One family's trouble does not matter when the other has an address.
+        """
+        match families:
+            case Families.IPV4:
+                findings = [await self._find(host, _A)]
+            case Families.IPV6:
+                findings = [await self._find(host, _AAAA)]
+            case Families.AUTO:
+                findings = [await self._find(host, _A)]
+                if findings[0].kind is not _Kind.FOUND:
+                    findings.append(await self._find(host, _AAAA))
+            case Families.DUAL:
+                async with asyncio.TaskGroup() as group:
+                    tasks = [group.create_task(self._find(host, rdtype)) for rdtype in (_AAAA, _A)]
+                findings = [task.result() for task in tasks]
+        found = tuple(
+            record.address
+            for finding in findings
+            for record in finding.records
+            if isinstance(record, dns.rdtypes.IN.A.A | dns.rdtypes.IN.AAAA.AAAA)
+        )
+        if not found:
+            # trouble weighs more than a certain answer: the other family might have had an address
+            for finding in sorted(findings, key=lambda finding: finding.kind is not _Kind.TROUBLE):
+                _certain(host, finding)
+        return found
+
+    async def _find(self, name: str, rdtype: dns.rdatatype.RdataType) -> _Finding:
+        question = (name.lower(), rdtype)
+        known = self._known.get(question)
+        if known is not None and self._clock.monotonic() < known[1]:
+            self._known.move_to_end(question)
+            return known[0]
+        return await self._flights.do(question, lambda: self._ask(question))
+
+    async def _ask(self, question: _Question) -> _Finding:
+        try:
+            async with asyncio.timeout(self._settings.timeout.total_seconds()):
+                finding = await self._resolve(*question)
+        except TimeoutError:
+            finding = _Finding(_Kind.TROUBLE, why="no answer in time")
+        if finding.ttl > 0:
+            limit = _MAX_TTL if finding.kind is _Kind.FOUND else _MAX_NEGATIVE_TTL
+            self._known[question] = (finding, self._clock.monotonic() + min(finding.ttl, limit))
+            self._known.move_to_end(question)
+            if len(self._known) > self._settings.cache_size:
+                self._known.popitem(last=False)
+        return finding
+
+    async def _resolve(self, name: str, rdtype: dns.rdatatype.RdataType) -> _Finding:
+        try:
+            owner = dns.name.from_text(name)
+            answer = await self._resolver.resolve(owner, rdtype, raise_on_no_answer=False, search=False)
+        except dns.resolver.NXDOMAIN as error:
+            return _Finding(_Kind.NO_NAME, ttl=_negative_ttl(error, owner))
+        except dns.resolver.NoNameservers as error:  # SERVFAIL, REFUSED, or nothing that parses, from all servers
+            return _Finding(_Kind.TROUBLE, why=str(error)[:_WHY])
+        except dns.exception.Timeout:
+            return _Finding(_Kind.TROUBLE, why=f"no answer in {self._settings.timeout.total_seconds():g} s")
+        except (dns.exception.DNSException, OSError, EOFError, ValueError) as error:
+            # a name too long after DNAME, a chain too long, no socket
+            return _Finding(_Kind.TROUBLE, why=f"{type(error).__name__}: {error}"[:_WHY])
+        ttl = answer.chaining_result.minimum_ttl
+        if answer.rrset is not None:
+            return _Finding(_Kind.FOUND, tuple(answer.rrset), ttl)
+        if _is_referral(answer):
+            return _Finding(_Kind.TROUBLE, why="a referral instead of an answer; is the name server a resolver?")
+        return _Finding(_Kind.EMPTY, ttl=ttl)
+
+
+def _certain(name: str, finding: _Finding) -> _Finding:
+    match finding.kind:
+        case _Kind.NO_NAME:
+            raise NoSuchDomain(name)
+        case _Kind.TROUBLE:
+            raise DnsTrouble(f"{name}: {finding.why}")
+    return finding
+
+
+def _negative_ttl(error: dns.resolver.NXDOMAIN, owner: dns.name.Name) -> int:
+    response: dns.message.QueryMessage = error.response(owner)  # type: ignore[no-untyped-call]  # dnspython left it so
+    return response.resolve_chaining().minimum_ttl
+
+
+def _is_referral(answer: dns.resolver.Answer) -> bool:
+    """Whether "no error, no data" means only that we should ask somebody else (RFC 2308 §2.2)."""
+    kinds = {rrset.rdtype for rrset in answer.response.authority}
+    return dns.rdatatype.NS in kinds and dns.rdatatype.SOA not in kinds
+
+
+def _dnspython(settings: ResolverSettings) -> dns.asyncresolver.Resolver:
+    resolver = dns.asyncresolver.Resolver(configure=False)
+    if not settings.servers:
+        try:
+            resolver = dns.asyncresolver.Resolver()
+        except dns.resolver.NoResolverConfiguration:
+            resolver.nameservers = ["127.0.0.1"]  # as the C library does
+    else:
+        resolver.nameservers = [dns.nameserver.Do53Nameserver(one.address, one.port) for one in settings.servers]
+    resolver.cache = None
+    resolver.use_edns(0, 0, _PAYLOAD)
+    resolver.timeout = settings.patience.total_seconds()
+    resolver.lifetime = settings.timeout.total_seconds()
+    return resolver

@@ -1,0 +1,77 @@
+"""What came of one connection, and what that means for the delivery: the rules, apart from all speaking."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from mta.mail.reply import Reply
+
+CLOSING = 421
+"""The host goes away; may come at any time (RFC 5321 §3.8)."""
+
+
+class Stage(StrEnum):
+    """How far a connection got."""
+
+    CONNECT = "connect"
+    GREETING = "greeting"
+    EHLO = "ehlo"
+    STARTTLS = "starttls"
+    AUTH = "auth"
+    MAIL = "mail"
+    RCPT = "rcpt"
+    DATA = "data"
+    DOT = "dot"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How far one connection got, and the reply that decided."""
+
+    stage: Stage
+    reply: Reply
+    remote: bool = False
+    """Whether the reply is the host's; else it is ours, about it."""
+    in_doubt: bool = False
+    """The dot was sent, its reply is missing."""
+    plaintext_may_work: bool = False
+    """TLS is broken there, and nothing suggests an attack."""
+
+
+class Refused(Exception):
+    """A conversation ended before its time. Never leaves this package."""
+
+    def __init__(self, verdict: Verdict) -> None:
+        super().__init__(str(verdict.reply))
+        self.verdict = verdict
+
+
+class Decision(StrEnum):
+    """What follows for the delivery."""
+
+    DELIVERED = "delivered"
+    BOUNCED = "bounced"
+    DEFERRED = "deferred"
+    NEXT_HOST = "next host"
+
+
+_ABOUT_US = frozenset({Stage.CONNECT, Stage.GREETING, Stage.EHLO, Stage.STARTTLS, Stage.AUTH})
+_HARMLESS = frozenset({Stage.MAIL, Stage.RCPT})
+
+
+def decide(verdict: Verdict) -> Decision:
+    """Decide by stage and reply.
+
+    A refusal before MAIL is about us or the host, not about the recipient. A connection lost, or closed by 421, before
+    the recipient was answered for says nothing about it either. From RCPT's reply on no other host is asked: it would
+    say the same, or worse, take what the first one has taken.
+    """
+    if verdict.stage in _ABOUT_US:
+        return Decision.NEXT_HOST
+    lost = not verdict.remote and verdict.reply.is_transient
+    if verdict.stage in _HARMLESS and (lost or verdict.reply.code == CLOSING):
+        return Decision.NEXT_HOST
+    if verdict.reply.is_permanent:
+        return Decision.BOUNCED
+    if verdict.stage is Stage.DOT and verdict.remote and verdict.reply.is_positive:
+        return Decision.DELIVERED
+    return Decision.DEFERRED

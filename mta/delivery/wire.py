@@ -1,0 +1,223 @@
+"""aiosmtplib's protocol with what a sending server needs on top: commands in flight together, replies matched to them
+in order and bounded, what is said out of turn kept (a 421) or punished, content written with flow control.
+
+What is said, and what replies mean, is left to `session`.
+"""
+
+import asyncio
+import re
+import ssl
+from collections import deque
+from collections.abc import Callable
+from datetime import timedelta
+from typing import cast
+
+from aiosmtplib import SMTP, SMTPResponseException, SMTPServerDisconnected
+from aiosmtplib.protocol import SMTPProtocol
+from aiosmtplib.response import SMTPResponse
+
+from mta.delivery.limits import Timeouts
+from mta.delivery.verdict import Stage
+
+MAX_LINE = 2048
+"""Octets of one reply line; RFC 5321 §4.5.3.1.5 says 512, some hosts write whole paragraphs."""
+MAX_LINES = 100
+
+_LINE = re.compile(rb"([2-5][0-9]{2})(?:([ -])(.*))?", re.DOTALL)
+_CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
+_READY = 220
+
+
+class Garbled(Exception):
+    """What the host sends is not SMTP, or too much of it."""
+
+
+class Injected(Garbled):
+    """Octets stood behind the reply to STARTTLS: somebody wants them read as if they came through TLS."""
+
+
+class Wire(SMTPProtocol):
+    """One connection's octets."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, lost: Callable[[SMTPProtocol], None]) -> None:
+        super().__init__(loop=loop, connection_lost_callback=lost)
+        self._expected = 1  # the greeting
+        self._code = 0
+        self._lines: list[bytes] = []
+        self._replies: deque[SMTPResponse] = deque()
+        self._fault: Garbled | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._error: Exception | None = None
+        self.out_of_turn: SMTPResponse | None = None
+        """What the host said though nothing was asked: a 421 while idle, a refusal in the midst of the content."""
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether the connection stands, and everything the host said was asked for and heard."""
+        heard = not (self._replies or self._lines or self._buffer or self.out_of_turn or self._fault)
+        return self.is_connected and heard and not self._expected
+
+    def send(self, *commands: bytes) -> None:
+        """Write commands in one flight (RFC 2920 §3.1); each will have its reply.
+
+        Raises:
+            ValueError: a command holds a control character.
+        """
+        if any(_CONTROL.search(command) for command in commands):
+            raise ValueError("a command holds a control character")
+        self._expect(len(commands), b"".join(command + b"\r\n" for command in commands))
+
+    def send_dot(self) -> None:
+        """End the content, which ended in CRLF (RFC 5321 §4.1.1.4)."""
+        self._expect(1, b".\r\n")
+
+    async def send_block(self, block: bytes) -> None:
+        """Write content and wait until most of it is gone."""
+        self.write(block)
+        await self._drain_helper()
+
+    def abort(self) -> None:
+        """Close at once, whatever is still to be written."""
+        if self.transport is not None:
+            cast(asyncio.WriteTransport, self.transport).abort()
+
+    async def execute_command(self, *args: bytes, timeout: float | None = None) -> SMTPResponse:
+        """Send one command and return its reply."""
+        self.send(b" ".join(args))
+        return await self.read_response(timeout)
+
+    async def read_response(self, timeout: float | None = None) -> SMTPResponse:
+        """Return the next reply in order; what came before a loss of the connection is still read."""
+        async with asyncio.timeout(timeout):
+            while not self._replies:
+                if self._fault is not None:
+                    raise self._fault
+                if self.transport is None:
+                    raise SMTPServerDisconnected(str(self._error or "")) from self._error
+                self._waiter = self._loop.create_future()
+                await self._waiter
+        return self._replies.popleft()
+
+    async def start_tls(
+        self, tls_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> SMTPResponse:
+        """Ask for TLS and shake hands (RFC 3207 §4)."""
+        reply = await self.execute_command(b"STARTTLS", timeout=timeout)
+        if reply.code != _READY:
+            raise SMTPResponseException(reply.code, reply.message)
+        if self.transport is None or self.transport.is_closing():
+            raise SMTPServerDisconnected(str(self._error or ""))
+        if not self.is_quiet:
+            raise Injected("octets behind the reply to STARTTLS")
+        transport = await self._loop.start_tls(
+            cast(asyncio.WriteTransport, self.transport), self, tls_context, server_hostname=server_hostname
+        )
+        if transport is None:
+            raise SMTPServerDisconnected("")
+        self.transport = transport
+        self._over_ssl = True
+        return reply
+
+    def data_received(self, data: bytes) -> None:
+        """Cut what came into replies."""
+        if self._fault is not None:
+            return
+        self._buffer += data
+        try:
+            self._cut()
+        except Garbled as fault:
+            self._fault = fault
+            self._buffer.clear()
+            self.abort()
+        self._wake()
+
+    def eof_received(self) -> bool:
+        """Nothing more will come: close."""
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wake whoever waits."""
+        self._error = exc
+        super().connection_lost(exc)
+        self._wake()
+
+    def _expect(self, count: int, octets: bytes) -> None:
+        self.write(octets)
+        self._expected += count
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _cut(self) -> None:
+        start = 0
+        while (end := self._buffer.find(b"\n", start)) >= 0:
+            self._take(bytes(self._buffer[start:end]).removesuffix(b"\r"))
+            start = end + 1
+        del self._buffer[:start]
+        if len(self._buffer) > MAX_LINE:
+            raise Garbled(f"a reply line of more than {MAX_LINE} octets")
+
+    def _take(self, line: bytes) -> None:
+        if len(line) > MAX_LINE:
+            raise Garbled(f"a reply line of more than {MAX_LINE} octets")
+        match = _LINE.fullmatch(line)
+        if match is None:
+            raise Garbled(f"not a reply: {line[:80].decode('utf-8', 'replace')}")
+        self._lines.append((match[3] or b"").strip())
+        if len(self._lines) > MAX_LINES:
+            raise Garbled(f"a reply of more than {MAX_LINES} lines")
+        if match[2] == b"-":
+            return
+        text = b"\n".join(self._lines).decode("utf-8", "replace")
+        self._lines = []
+        self._hear(SMTPResponse(int(match[1]), text))
+
+    def _hear(self, reply: SMTPResponse) -> None:
+        if self._expected:
+            self._expected -= 1
+            self._replies.append(reply)
+        elif self.out_of_turn is None:
+            self.out_of_turn = reply
+        else:
+            raise Garbled("replies that nobody asked for")
+
+
+class Client(SMTP):
+    """aiosmtplib's client over a `Wire`, with a time limit of its own for connecting and for the greeting."""
+
+    def __init__(
+        self, address: str, port: int, name: str, ehlo_name: str, implicit_tls: ssl.SSLContext | None, limits: Timeouts
+    ) -> None:
+        super().__init__(
+            hostname=address, port=port, local_hostname=ehlo_name, timeout=None, start_tls=False, validate_certs=False
+        )
+        self._place = (address, port)
+        self._name = name
+        self._implicit_tls = implicit_tls
+        self._limits = limits
+        self.stage = Stage.CONNECT
+        self.limit = limits.connect
+        self.wire: Wire | None = None
+
+    async def _create_connection(self, timeout: float | None) -> SMTPResponse:
+        # the one private method of aiosmtplib that is replaced: it has no other place to hand over a protocol
+        loop = asyncio.get_running_loop()
+        wire = Wire(loop, self._on_connection_lost)
+        async with self._step(Stage.CONNECT, self._limits.connect):
+            self.transport, _ = await loop.create_connection(
+                lambda: wire,
+                *self._place,
+                ssl=self._implicit_tls,
+                server_hostname=self._name if self._implicit_tls else None,
+            )
+        self.protocol = self.wire = wire
+        async with self._step(Stage.GREETING, self._limits.greeting):
+            greeting = await wire.read_response()
+        if greeting.code != _READY:
+            raise SMTPResponseException(greeting.code, greeting.message)
+        return greeting
+
+    def _step(self, stage: Stage, limit: timedelta) -> asyncio.Timeout:
+        self.stage, self.limit = stage, limit
+        return asyncio.timeout(limit.total_seconds())
