@@ -1,0 +1,224 @@
+"""Reads the store on a connection of its own, beside the writer or from another process, with or without a server.
+
+Each method is one statement and so one short read transaction: a long one would keep the log from being recycled.
+"""
+
+import asyncio
+import hashlib
+import sqlite3
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Self
+
+import aiosqlite
+
+from mta.clock import Clock
+from mta.errors import Damaged, StoreUnavailable
+from mta.events import Event, EventType
+from mta.mail.ids import first_at
+from mta.queue.model import Content, Message, State
+from mta.storage.connect import BUSY_TIMEOUT, translate, uri_of
+from mta.storage.migrate import migrations, refuse_newer
+from mta.storage.rows import Params, event_from, from_ms, message_from, queue_row_from, to_ms
+from mta.storage.statements import Statements
+from mta.storage.views import DomainRow, QueueRow, Selector, Stats, StoredAccount, Total
+
+AGES = (timedelta(minutes=15), timedelta(hours=4), timedelta(days=1))
+
+MAX_FOUND = 100
+_HASH_HERE = 256 * 1024
+"""Octets that are hashed in the event loop; more goes to a thread (about 1 ms)."""
+
+
+class Reader:
+    """Everything that is read and not changed."""
+
+    def __init__(self, connection: aiosqlite.Connection, path: str, clock: Clock, statements: Statements) -> None:
+        self._connection = connection
+        self._path = path
+        self._clock = clock
+        self._sql = statements
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, path: str, clock: Clock) -> AsyncIterator[Self]:
+        """Open a store that exists.
+
+        Raises:
+            StoreUnavailable: there is none, it is of another version, or unreadable; the message says what to do.
+        """
+        if not await asyncio.to_thread(Path(path).exists):
+            raise StoreUnavailable(f"{path}: there is no store yet; `mta serve` makes it")
+        try:
+            # not read-only: after a crash the first one to open the file has to bring its log in order
+            async with aiosqlite.connect(
+                uri_of(path), uri=True, isolation_level=None, timeout=BUSY_TIMEOUT
+            ) as connection:
+                await connection.execute_fetchall("PRAGMA query_only = ON")
+                connection.row_factory = sqlite3.Row
+                reader = cls(connection, path, clock, Statements.load())
+                await reader._check_version()
+                yield reader
+        except sqlite3.Error as error:
+            raise translate(path, error) from error
+
+    async def content(self, queue_id: str) -> Content:
+        """Return a message's octets, after comparing them with its checksum.
+
+        Raises:
+            Damaged: the octets are not those that were accepted, or are gone.
+            StoreUnavailable: they cannot be read now.
+        """
+        rows = await self._all("content", {"queue_id": queue_id})
+        if not rows or [row["piece"] for row in rows] != list(range(len(rows))):
+            raise Damaged(f"{self._path}: message {queue_id}: its octets are gone, or a part of them is")
+        header, *body = (bytes(row["octets"]) for row in rows)
+        content = Content(header, tuple(body))
+        small = sum(map(len, body)) <= _HASH_HERE
+        checksum = _checksum(content) if small else await asyncio.to_thread(_checksum, content)
+        if checksum != rows[0]["checksum"]:
+            raise Damaged(f"{self._path}: message {queue_id}: its octets are not those that were accepted")
+        return content
+
+    async def next_due(self) -> datetime | None:
+        """Return when the next delivery is due or the next lease runs out; None when nothing waits.
+
+        Raises:
+            StoreUnavailable: it cannot be read now.
+        """
+        (row,) = await self._all("next_due", {})
+        times = [row[name] for name in ("due_at", "lease_until") if row[name] is not None]
+        return from_ms(min(times)) if times else None
+
+    async def message(self, queue_id: str) -> Message | None:
+        """Return a message, or None when the store does not know it."""
+        rows = await self._all("message", {"queue_id": queue_id})
+        return message_from(rows[0]) if rows else None
+
+    async def select(self, selector: Selector, limit: int = 100, after: str = "") -> list[QueueRow]:
+        """Return deliveries in the order of their ids, behind one of them."""
+        older, state = selector.older_than, selector.state
+        params: Params = {
+            "id": selector.id,
+            "account": selector.account,
+            "domain": None if selector.domain is None else selector.domain.lower(),
+            "state": None if state is None else state.value,
+            "accepted_before": None if older is None else to_ms(self._clock.now() - older),
+            "tag": selector.tag,
+            "site": selector.site,
+            "after": after,
+            "limit": limit,
+        }
+        if selector.id is not None:
+            name = "rows_by_id"
+        elif state is None or not state.is_final:
+            name = "rows_open"
+        else:
+            name = "rows_final"
+        return [queue_row_from(row) for row in await self._all(name, params)]
+
+    async def totals(self) -> dict[State, Total]:
+        """Count queued, active and held deliveries: cheap enough to be asked at every scrape."""
+        totals = {}
+        for row in await self._all("totals", {}):
+            oldest = await self._all("accepted_at", {"id": row["oldest"]}) if row["count"] else []
+            totals[State(row["state"])] = Total(row["count"], from_ms(oldest[0]["accepted_at"]) if oldest else None)
+        return totals
+
+    async def stats(self, domains: int = 20) -> Stats:
+        """Count open deliveries by state, and by age for the domains that have most. Reads all that are open."""
+        now = self._clock.now()
+        first, second, third = (to_ms(now - age) for age in AGES)
+        rows = await self._all("domains", {"first": first, "second": second, "third": third, "limit": domains})
+        return Stats(
+            totals=await self.totals(),
+            domains=tuple(
+                DomainRow(
+                    domain=row["domain"],
+                    count=row["count"],
+                    oldest=from_ms(row["oldest"]),
+                    by_age=(row["youngest"], row["younger"], row["older"], row["eldest"]),
+                )
+                for row in rows
+            ),
+            ages=AGES,
+        )
+
+    async def find(self, text: str) -> list[str]:
+        """Return the queue ids that a text means, newest first: a queue id, delivery id, Message-ID or recipient."""
+        local_part, _, domain = text.rpartition("@")
+        params: Params = {
+            "text": text,
+            "bracketed": f"<{text}>",
+            # only the domain is case-folded (RFC 5321 §2.4)
+            "recipient": f"{local_part}@{domain.lower()}",
+            "limit": MAX_FOUND,
+        }
+        return [row["queue_id"] for row in await self._all("find", params)]
+
+    async def events_of(self, queue_id: str, limit: int = 10_000) -> list[Event]:
+        """Return a message's story."""
+        rows = await self._all("events_of", {"queue_id": queue_id, "limit": limit})
+        return [event_from(row) for row in rows]
+
+    async def events(
+        self,
+        since: datetime | None = None,
+        type: EventType | None = None,
+        account: str | None = None,
+        after_id: str = "",
+        limit: int = 1000,
+    ) -> list[Event]:
+        """Return events in the order of their commits, behind one of them: a reader that goes on so misses none."""
+        params: Params = {
+            "since": 0 if since is None else to_ms(since),
+            "first": "" if since is None else first_at(since),
+            "type": None if type is None else type.value,
+            "account": account,
+            "after": after_id,
+            "limit": limit,
+        }
+        return [event_from(row) for row in await self._all("events", params)]
+
+    async def account(self, name: str) -> StoredAccount | None:
+        """Return an account made by command, or None."""
+        rows = await self._all("account", {"name": name})
+        return _account(rows[0]) if rows else None
+
+    async def accounts(self) -> list[StoredAccount]:
+        """Return the accounts made by command, by name."""
+        return [_account(row) for row in await self._all("accounts", {})]
+
+    async def _check_version(self) -> None:
+        tables = await self._connection.execute_fetchall("SELECT 1 FROM sqlite_master WHERE name = 'schema_version'")
+        version = (await self._all("schema_version", {}))[0][0] if tables else 0
+        known = len(migrations())
+        refuse_newer(self._path, version, known)
+        if version < known:
+            raise StoreUnavailable(
+                f"{self._path}: the store is of an older version of mta (schema {version}; this one needs {known}); "
+                "restart `mta serve`, which brings it up to date"
+            )
+
+    async def _all(self, name: str, params: Params) -> Sequence[sqlite3.Row]:
+        try:
+            return list(await self._connection.execute_fetchall(self._sql[name], params))
+        except sqlite3.Error as error:
+            raise translate(self._path, error) from error
+        except ValueError as error:
+            # aiosqlite's word for a closed connection
+            raise StoreUnavailable(f"{self._path}: {error}") from error
+
+
+def _checksum(content: Content) -> bytes:
+    digest = hashlib.sha256(content.header)
+    digest.update(b"\r\n")
+    for piece in content.body:
+        digest.update(piece)
+    return digest.digest()
+
+
+def _account(row: sqlite3.Row) -> StoredAccount:
+    return StoredAccount(row["name"], row["data"], from_ms(row["created_at"]), from_ms(row["changed_at"]))

@@ -1,0 +1,219 @@
+"""Between rows and the queue's values. Times are integers of milliseconds in rows and aware datetimes in values."""
+
+import json
+import sqlite3
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from mta.events import Event
+from mta.events_json import event_from_json, event_to_json
+from mta.mail.address import Mailbox, ReversePath
+from mta.mail.envelope import BodyType, Notify, Recipient, Return
+from mta.mail.reply import EnhancedStatus, Reply
+from mta.queue.model import Claimed, Delivery, Message, State, Stream
+from mta.storage.views import QueueRow
+
+Params = dict[str, Any]
+"""Values of a statement's named parameters."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+def to_ms(at: datetime) -> int:
+    """Return a time as milliseconds since 1970, cut off."""
+    return (at - _EPOCH) // _MILLISECOND
+
+
+def from_ms(ms: int) -> datetime:
+    """Return the time that `to_ms` wrote."""
+    return _EPOCH + ms * _MILLISECOND
+
+
+def span_to_ms(span: timedelta) -> int:
+    """Return a span in milliseconds, cut off."""
+    return span // _MILLISECOND
+
+
+def _maybe_to_ms(at: datetime | None) -> int | None:
+    return None if at is None else to_ms(at)
+
+
+def _maybe_from_ms(ms: int | None) -> datetime | None:
+    return None if ms is None else from_ms(ms)
+
+
+def message_params(message: Message) -> Params:
+    """Return the row of a message."""
+    return {
+        "id": message.id,
+        "accepted_at": to_ms(message.accepted_at),
+        "account": message.account,
+        "stream": message.stream.value,
+        "reverse_path": None if message.reverse_path.is_null else str(message.reverse_path),
+        "from_domain": message.from_domain,
+        "message_id": message.message_id,
+        "size": message.size,
+        "checksum": message.checksum,
+        "body_hash": message.body_hash,
+        "topic": message.topic,
+        "tag": message.tag,
+        "pool": message.pool,
+        "metadata": message.metadata,
+        "body_type": message.body_type.value,
+        "smtputf8": int(message.smtputf8),
+        "requiretls": int(message.requiretls),
+        "ret": None if message.ret is None else message.ret.value,
+        "envid": message.envid,
+        "release_at": _maybe_to_ms(message.release_at),
+        "expires_at": _maybe_to_ms(message.expires_at),
+    }
+
+
+def message_from(row: sqlite3.Row) -> Message:
+    """Read a row of `messages`."""
+    return Message(
+        id=row["id"],
+        accepted_at=from_ms(row["accepted_at"]),
+        account=row["account"],
+        stream=Stream(row["stream"]),
+        reverse_path=ReversePath(None if row["reverse_path"] is None else _mailbox(row["reverse_path"])),
+        from_domain=row["from_domain"],
+        message_id=row["message_id"],
+        size=row["size"],
+        checksum=row["checksum"],
+        body_hash=row["body_hash"],
+        topic=row["topic"],
+        tag=row["tag"],
+        pool=row["pool"],
+        metadata=row["metadata"],
+        body_type=BodyType(row["body_type"]),
+        smtputf8=bool(row["smtputf8"]),
+        requiretls=bool(row["requiretls"]),
+        ret=None if row["ret"] is None else Return(row["ret"]),
+        envid=row["envid"],
+        release_at=_maybe_from_ms(row["release_at"]),
+        expires_at=_maybe_from_ms(row["expires_at"]),
+    )
+
+
+def delivery_params(message: Message, delivery: Delivery, now: int) -> Params:
+    """Return the row of a new delivery that nobody leases."""
+    return {
+        "id": delivery.id,
+        "queue_id": message.id,
+        "account": message.account,
+        "stream": message.stream.value,
+        "accepted_at": to_ms(message.accepted_at),
+        "recipient": str(delivery.recipient.mailbox),
+        "domain": delivery.domain,
+        "notify": ",".join(sorted(delivery.recipient.notify)),
+        "orcpt": delivery.recipient.orcpt,
+        "return_path": None if delivery.return_path is None else str(delivery.return_path),
+        "state": delivery.state.value,
+        "due_at": to_ms(delivery.due_at),
+        "release_at": _maybe_to_ms(message.release_at),
+        "expires_at": _maybe_to_ms(message.expires_at),
+        "attempts": delivery.attempts,
+        "pool": message.pool,
+        "site": delivery.site,
+        "source": delivery.source,
+        "owner": None,
+        "lease_until": None,
+        "hold_reason": delivery.hold_reason,
+        "held_since": now if delivery.state is State.HELD else None,
+        "held_for": span_to_ms(delivery.held_for),
+        "delay_noticed": int(delivery.delay_noticed),
+        "final_at": now if delivery.state.is_final else None,
+    }
+
+
+def claimed_from(row: sqlite3.Row) -> Claimed:
+    """Read a row of the statement `claimed`."""
+    mailbox = _mailbox(row["recipient"])
+    notify = frozenset(Notify(word) for word in row["notify"].split(",") if word)
+    delivery = Delivery(
+        id=row["delivery_id"],
+        message_id=row["id"],
+        recipient=Recipient(mailbox, notify, row["orcpt"]),
+        state=State(row["state"]),
+        due_at=from_ms(row["due_at"]),
+        return_path=None if row["return_path"] is None else _mailbox(row["return_path"]),
+        attempts=row["attempts"],
+        site=row["site"],
+        source=row["source"],
+        hold_reason=row["hold_reason"],
+        held_for=row["held_for"] * _MILLISECOND,
+        delay_noticed=bool(row["delay_noticed"]),
+    )
+    return Claimed(message_from(row), delivery, from_ms(row["lease_until"]))
+
+
+def event_params(event: Event) -> Params:
+    """Return the row of an event."""
+    return {
+        "id": event.id,
+        "at": to_ms(event.at),
+        "type": event.type.value,
+        "account": event.account,
+        "stream": event.stream,
+        "queue_id": event.queue_id,
+        "delivery_id": event.delivery_id,
+        "recipient": event.recipient,
+        "data": json.dumps(event_to_json(event), separators=(",", ":")),
+    }
+
+
+def event_from(row: sqlite3.Row) -> Event:
+    """Read the `data` of an event."""
+    data: Mapping[str, Any] = json.loads(row["data"])
+    return event_from_json(data)
+
+
+def queue_row_from(row: sqlite3.Row) -> QueueRow:
+    """Read a row of the view `queue_rows`."""
+    return QueueRow(
+        id=row["id"],
+        queue_id=row["queue_id"],
+        account=row["account"],
+        stream=Stream(row["stream"]),
+        tag=row["tag"],
+        message_id=row["message_id"],
+        reverse_path=row["reverse_path"] or "",
+        size=row["size"],
+        accepted_at=from_ms(row["accepted_at"]),
+        recipient=row["recipient"],
+        domain=row["domain"],
+        state=State(row["state"]),
+        due_at=from_ms(row["due_at"]),
+        attempts=row["attempts"],
+        pool=row["pool"],
+        site=row["site"],
+        source=row["source"],
+        owner=row["owner"],
+        lease_until=_maybe_from_ms(row["lease_until"]),
+        hold_reason=row["hold_reason"],
+        held_since=_maybe_from_ms(row["held_since"]),
+        held_for=row["held_for"] * _MILLISECOND,
+        return_path=row["return_path"],
+        reply=_reply(row),
+        reply_host=row["reply_host"],
+        release_at=_maybe_from_ms(row["release_at"]),
+        expires_at=_maybe_from_ms(row["expires_at"]),
+        final_at=_maybe_from_ms(row["final_at"]),
+        metadata=row["metadata"],
+    )
+
+
+def _reply(row: sqlite3.Row) -> Reply | None:
+    if row["reply_code"] is None:
+        return None
+    status = row["reply_status"]
+    return Reply(row["reply_code"], None if status is None else EnhancedStatus.parse(status), row["reply_text"])
+
+
+def _mailbox(text: str) -> Mailbox:
+    # checked before it was stored; a quoted local part may hold an @, a domain never does
+    local_part, _, domain = text.rpartition("@")
+    return Mailbox(local_part, domain)

@@ -1,0 +1,136 @@
+-- The units of work of a queue: accept, claim, settle, extend, release, purge. All of them run inside a transaction of
+-- the writer. Named parameters, ON CONFLICT, RETURNING and row values are what PostgreSQL shares; json_each is SQLite's
+-- way to hand in a list.
+
+-- name: insert_message
+-- Write what an accepted message is, but for its octets.
+INSERT INTO messages (
+    id, accepted_at, account, stream, reverse_path, from_domain, message_id, size, checksum, body_hash, topic, tag, pool,
+    metadata, body_type, smtputf8, requiretls, ret, envid, release_at, expires_at, final_at, has_content)
+VALUES (
+    :id, :accepted_at, :account, :stream, :reverse_path, :from_domain, :message_id, :size, :checksum, :body_hash, :topic,
+    :tag, :pool, :metadata, :body_type, :smtputf8, :requiretls, :ret, :envid, :release_at, :expires_at, NULL, 1)
+
+-- name: insert_content
+-- Write one piece of a message's octets.
+INSERT INTO contents (queue_id, piece, octets) VALUES (:queue_id, :piece, :octets)
+
+-- name: insert_delivery
+-- Write one delivery, leased already when an owner is given.
+INSERT INTO deliveries (
+    id, queue_id, account, stream, accepted_at, recipient, domain, notify, orcpt, return_path, state, due_at, release_at,
+    expires_at, attempts, pool, site, source, owner, lease_until, hold_reason, held_since, held_for, delay_noticed,
+    final_at)
+VALUES (
+    :id, :queue_id, :account, :stream, :accepted_at, :recipient, :domain, :notify, :orcpt, :return_path, :state, :due_at,
+    :release_at, :expires_at, :attempts, :pool, :site, :source, :owner, :lease_until, :hold_reason, :held_since,
+    :held_for, :delay_noticed, :final_at)
+
+-- name: insert_event
+-- Write one event.
+INSERT INTO events (id, at, type, account, stream, queue_id, delivery_id, recipient, data)
+VALUES (:id, :at, :type, :account, :stream, :queue_id, :delivery_id, :recipient, :data)
+
+-- name: due
+-- Look at the next deliveries that are due, oldest first, behind a position of the same order.
+SELECT due_at, id, domain FROM deliveries
+WHERE state = 'queued' AND due_at <= :now AND (due_at, id) > (:after_due, :after_id)
+ORDER BY due_at, id LIMIT :window
+
+-- name: lapsed
+-- Look at deliveries whose lease ran out.
+SELECT lease_until AS due_at, id, domain FROM deliveries
+WHERE state = 'active' AND lease_until <= :now
+ORDER BY lease_until, id LIMIT :window
+
+-- name: lease
+-- Lease deliveries to a worker.
+UPDATE deliveries SET state = 'active', owner = :owner, lease_until = :lease_until
+WHERE id IN (SELECT value FROM json_each(:ids))
+
+-- name: claimed
+-- Read deliveries with their messages, oldest due first.
+SELECT d.id AS delivery_id, d.recipient, d.domain, d.notify, d.orcpt, d.return_path, d.state, d.due_at, d.attempts, d.site,
+       d.source, d.hold_reason, d.held_for, d.delay_noticed, d.lease_until, m.*
+FROM deliveries AS d JOIN messages AS m ON m.id = d.queue_id
+WHERE d.id IN (SELECT value FROM json_each(:ids))
+ORDER BY d.due_at, d.id
+
+-- name: set_aside
+-- Hold a delivery that cannot be read.
+UPDATE deliveries SET state = 'held', owner = NULL, lease_until = NULL, hold_reason = :reason, held_since = :now
+WHERE id = :id
+
+-- name: settle
+-- Write what an attempt meant, if the lease is still ours.
+UPDATE deliveries SET
+    state = :state, owner = NULL, lease_until = NULL, due_at = coalesce(:due_at, due_at),
+    attempts = attempts + :attempted, site = coalesce(:site, site), hold_reason = :hold_reason,
+    held_since = :held_since, delay_noticed = :delay_noticed, reply_code = :reply_code, reply_status = :reply_status,
+    reply_text = :reply_text, reply_host = :reply_host, final_at = :final_at
+WHERE id = :id AND state = 'active' AND owner = :owner
+RETURNING queue_id
+
+-- name: is_open
+-- Say whether a message has a delivery that may still be attempted: three look-ups, however many recipients it has.
+SELECT EXISTS (SELECT 1 FROM deliveries WHERE queue_id = :queue_id AND state IN ('queued', 'active', 'held'))
+
+-- name: finish_message
+-- Note when a message's last delivery became final.
+UPDATE messages SET final_at = :now WHERE id = :queue_id
+
+-- name: delete_contents
+-- Remove a message's octets.
+DELETE FROM contents WHERE queue_id = :queue_id
+
+-- name: without_content
+-- Note that a message's octets are gone.
+UPDATE messages SET has_content = 0 WHERE id = :queue_id
+
+-- name: extend
+-- Renew the leases that are still ours.
+UPDATE deliveries SET lease_until = :lease_until
+WHERE id IN (SELECT value FROM json_each(:ids)) AND state = 'active' AND owner = :owner
+RETURNING id
+
+-- name: release
+-- Give back leases that are still ours. The due time stays, so that a delivery does not lose its place in the line.
+UPDATE deliveries SET state = 'queued', owner = NULL, lease_until = NULL
+WHERE id IN (SELECT value FROM json_each(:ids)) AND state = 'active' AND owner = :owner
+
+-- name: bodies_to_purge
+-- Name messages whose octets have been kept long enough.
+SELECT id FROM messages WHERE final_at IS NOT NULL AND has_content = 1 AND final_at <= :before ORDER BY final_at LIMIT :limit
+
+-- name: purge_messages
+-- Forget messages that have been final long enough, and with them their deliveries.
+DELETE FROM messages WHERE id IN (
+    SELECT id FROM messages WHERE final_at IS NOT NULL AND final_at <= :before ORDER BY final_at LIMIT :limit)
+
+-- name: purge_events
+-- Forget old events.
+DELETE FROM events WHERE id IN (SELECT id FROM events WHERE id < :before ORDER BY id LIMIT :limit)
+
+-- name: newest_worker
+-- Find the number that was given last.
+SELECT number FROM workers ORDER BY seq DESC LIMIT 1
+
+-- name: forget_workers
+-- Forget workers that ended, or were last seen, long ago; the one that started last shows where numbers stand.
+DELETE FROM workers WHERE seen_at <= :before AND seq < (SELECT max(seq) FROM workers)
+
+-- name: worker_numbers
+-- List the numbers in use.
+SELECT number FROM workers
+
+-- name: insert_worker
+-- Give a number.
+INSERT INTO workers (number, pid, started_at, seen_at, ended_at) VALUES (:number, :pid, :now, :now, NULL)
+
+-- name: worker_seen
+-- Note that a worker lives.
+UPDATE workers SET seen_at = :now WHERE number = :number
+
+-- name: worker_ended
+-- Note that a worker ended in order.
+UPDATE workers SET seen_at = :now, ended_at = :now WHERE number = :number

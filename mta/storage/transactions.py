@@ -1,0 +1,254 @@
+"""The queue's units of work as plain functions of a connection. The writer gives each a transaction and commits it."""
+
+import json
+import logging
+import sqlite3
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from itertools import islice
+
+from mta.events import Event
+from mta.mail.ids import first_at
+from mta.queue.model import MOVES, Claimed, Content, NewMessage, State
+from mta.queue.settle import Settled, Settlement
+from mta.queue.store import Accepted
+from mta.storage.rows import (
+    Params,
+    claimed_from,
+    delivery_params,
+    event_params,
+    from_ms,
+    message_params,
+    span_to_ms,
+    to_ms,
+)
+from mta.storage.statements import Statements
+from mta.storage.views import Retention
+
+_log = logging.getLogger("mta.storage")
+
+BEGINNINGS = frozenset({State.QUEUED, State.HELD, State.SUPPRESSED})
+"""States a delivery may have when its message is accepted."""
+
+_SPARE = 1024
+"""Unused pages, 4 MB, that a file may always have."""
+
+_GIVEN_BACK = 256
+"""Pages, 1 MB, by which a file is shortened at once."""
+
+WINDOW = 1000
+"""Index entries that one claim looks at: bounds its time, whatever waits for domains that are passed over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """A place in the order of due times."""
+
+    due_at: int
+    id: str
+
+
+START = Position(-(2**62), "")
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """What one claim took, and how far it looked."""
+
+    claimed: list[Claimed]
+    reached: Position | None
+    """Everything due up to here was taken or is for a domain to pass over; None: nothing due is left behind it."""
+
+
+class Transactions:
+    """The units of one worker."""
+
+    def __init__(self, statements: Statements, worker: int, lease: timedelta, retention: Retention) -> None:
+        self._sql = statements
+        self._worker = worker
+        self.lease = lease
+        self._lease = span_to_ms(lease)
+        self._retention = retention
+
+    def accept(
+        self, connection: sqlite3.Connection, new: NewMessage, events: Sequence[Event], lease: int, now: datetime
+    ) -> Accepted:
+        """Write a message, its octets, deliveries and events; lease the first deliveries that are due.
+
+        Raises:
+            ValueError: a delivery has a state that no delivery begins with.
+        """
+        at = to_ms(now)
+        until = at + self._lease
+        due = (one for one in new.deliveries if one.state is State.QUEUED and to_ms(one.due_at) <= at)
+        leased = tuple(islice(due, lease))
+        self._insert(connection, new, at, {one.id for one in leased}, until)
+        self.write_events(connection, events)
+        taken = (Claimed(new.message, replace(one, state=State.ACTIVE), from_ms(until), new.content) for one in leased)
+        return Accepted(new.message.id, tuple(taken))
+
+    def claim(
+        self, connection: sqlite3.Connection, limit: int, passing: Collection[str], now: datetime, start: Position
+    ) -> Walk:
+        """Lease what is due behind a position, and what lost its worker, oldest first."""
+        at = to_ms(now)
+        window = max(limit, WINDOW) if passing else limit
+        place: Params = {"now": at, "after_due": start.due_at, "after_id": start.id, "window": window}
+        lapsed = connection.execute(self._sql["lapsed"], place).fetchall()
+        due = connection.execute(self._sql["due"], place).fetchall()
+        wanted = [row for row in (*lapsed, *due) if row["domain"] not in passing]
+        ids = [row["id"] for row in wanted[:limit]]
+        more = len(due) == window and len(wanted) < limit
+        return Walk(
+            self._take(connection, ids, at),
+            Position(due[-1]["due_at"], due[-1]["id"]) if more else None,
+        )
+
+    def settle(self, connection: sqlite3.Connection, settled: Settled, now: datetime) -> bool:
+        """Write a settlement with its events and its DSN, unless the lease was lost.
+
+        Raises:
+            ValueError: the move is not allowed, or the DSN's deliveries cannot begin as they are.
+        """
+        at, settlement = to_ms(now), settled.settlement
+        if settlement.state not in MOVES[State.ACTIVE]:
+            raise ValueError(f"a delivery cannot go from {State.ACTIVE} to {settlement.state}")
+        row = connection.execute(self._sql["settle"], self._settle_params(settlement, at)).fetchone()
+        if row is None:
+            return False
+        self.write_events(connection, settled.events)
+        if settled.dsn is not None:
+            self._insert(connection, settled.dsn, at)
+        if settlement.state.is_final:
+            self.finish(connection, row["queue_id"], at)
+        return True
+
+    def extend(self, connection: sqlite3.Connection, ids: Iterable[str], now: datetime) -> frozenset[str]:
+        """Renew leases that are ours; return which."""
+        params: Params = {"ids": _list(ids), "owner": self._worker, "lease_until": to_ms(now) + self._lease}
+        return frozenset(row["id"] for row in connection.execute(self._sql["extend"], params).fetchall())
+
+    def release(self, connection: sqlite3.Connection, ids: Iterable[str]) -> None:
+        """Give back leases that are ours."""
+        connection.execute(self._sql["release"], {"ids": _list(ids), "owner": self._worker})
+
+    def beat(self, connection: sqlite3.Connection, now: datetime) -> None:
+        """Note that this worker lives."""
+        connection.execute(self._sql["worker_seen"], {"number": self._worker, "now": to_ms(now)})
+
+    def leave(self, connection: sqlite3.Connection, now: datetime) -> None:
+        """Note that this worker ended in order."""
+        connection.execute(self._sql["worker_ended"], {"number": self._worker, "now": to_ms(now)})
+
+    def finish(self, connection: sqlite3.Connection, queue_id: str, at: int) -> None:
+        """If no delivery of a message is open any more, note the time, and remove its octets unless they are kept."""
+        if connection.execute(self._sql["is_open"], {"queue_id": queue_id}).fetchone()[0]:
+            return
+        connection.execute(self._sql["finish_message"], {"queue_id": queue_id, "now": at})
+        if self._retention.body <= timedelta(0):
+            self._remove_content(connection, queue_id)
+
+    def write_events(self, connection: sqlite3.Connection, events: Iterable[Event]) -> None:
+        """Write events in their order."""
+        connection.executemany(self._sql["insert_event"], [event_params(event) for event in events])
+
+    def purge(self, connection: sqlite3.Connection, now: datetime, limit: int) -> bool:
+        """Remove a few things that were kept long enough, and give space back; return whether more may be left."""
+        bodies_before, rows_before = to_ms(now - self._retention.body), now - self._retention.events
+        bodies = connection.execute(self._sql["bodies_to_purge"], {"before": bodies_before, "limit": limit}).fetchall()
+        for row in bodies:
+            self._remove_content(connection, row["id"])
+        messages: Params = {"before": to_ms(rows_before), "limit": limit}
+        events: Params = {"before": first_at(rows_before), "limit": limit}
+        removed = [
+            len(bodies),
+            connection.execute(self._sql["purge_messages"], messages).rowcount,
+            connection.execute(self._sql["purge_events"], events).rowcount,
+        ]
+        return _give_back(connection) or limit in removed
+
+    def _take(self, connection: sqlite3.Connection, ids: list[str], at: int) -> list[Claimed]:
+        if not ids:
+            return []
+        wanted = _list(ids)
+        connection.execute(self._sql["lease"], {"ids": wanted, "owner": self._worker, "lease_until": at + self._lease})
+        claimed = []
+        for row in connection.execute(self._sql["claimed"], {"ids": wanted}).fetchall():
+            try:
+                claimed.append(claimed_from(row))
+            except ValueError as error:
+                # one bad row must not stop the line behind it
+                reason = f"unreadable in the store: {error}"
+                _log.error("delivery %s of message %s is held: %s", row["delivery_id"], row["id"], reason)
+                aside: Params = {"id": row["delivery_id"], "now": at, "reason": reason}
+                connection.execute(self._sql["set_aside"], aside)
+        return claimed
+
+    def _insert(
+        self, connection: sqlite3.Connection, new: NewMessage, at: int, leased: Collection[str] = (), until: int = 0
+    ) -> None:
+        wrong = [one for one in new.deliveries if one.state not in BEGINNINGS]
+        if wrong:
+            raise ValueError(f"delivery {wrong[0].id} cannot begin as {wrong[0].state}")
+        connection.execute(self._sql["insert_message"], message_params(new.message))
+        pieces = (new.content.header, *_cut(new.content.body))
+        connection.executemany(
+            self._sql["insert_content"],
+            [{"queue_id": new.message.id, "piece": piece, "octets": octets} for piece, octets in enumerate(pieces)],
+        )
+        rows = [delivery_params(new.message, one, at) for one in new.deliveries]
+        for row in rows:
+            if row["id"] in leased:
+                row |= {"state": State.ACTIVE.value, "owner": self._worker, "lease_until": until}
+        connection.executemany(self._sql["insert_delivery"], rows)
+        if all(one.state.is_final for one in new.deliveries):
+            self.finish(connection, new.message.id, at)
+
+    def _remove_content(self, connection: sqlite3.Connection, queue_id: str) -> None:
+        connection.execute(self._sql["delete_contents"], {"queue_id": queue_id})
+        connection.execute(self._sql["without_content"], {"queue_id": queue_id})
+
+    def _settle_params(self, settlement: Settlement, at: int) -> Params:
+        state, reply = settlement.state, settlement.reply
+        speaker = next((one for one in reversed(settlement.tries) if one.reply == reply), None)
+        again = at + span_to_ms(settlement.retry_in or timedelta(0)) if state is State.QUEUED else None
+        return {
+            "id": settlement.claimed.delivery.id,
+            "owner": self._worker,
+            "state": state.value,
+            "due_at": again,
+            "attempted": int(settlement.attempted),
+            "site": settlement.site,
+            "hold_reason": settlement.hold_reason if state is State.HELD else None,
+            "held_since": at if state is State.HELD else None,
+            "delay_noticed": int(settlement.delay_noticed or settlement.claimed.delivery.delay_noticed),
+            "reply_code": reply.code,
+            "reply_status": None if reply.status is None else str(reply.status),
+            "reply_text": reply.text,
+            "reply_host": None if speaker is None else speaker.host,
+            "final_at": at if state.is_final else None,
+        }
+
+
+def _cut(body: Iterable[bytes]) -> Iterator[bytes]:
+    """Cut pieces that are too large for one row."""
+    for piece in body:
+        for start in range(0, len(piece), Content.PIECE):
+            yield piece[start : start + Content.PIECE]
+
+
+def _list(values: Iterable[str]) -> str:
+    return json.dumps(list(values))
+
+
+def _give_back(connection: sqlite3.Connection) -> bool:
+    """Shrink the file a little when a quarter of it is unused: what is freed is soon used again on a busy server."""
+    free = int(connection.execute("PRAGMA freelist_count").fetchone()[0])
+    total = int(connection.execute("PRAGMA page_count").fetchone()[0])
+    if free < _SPARE or free < total // 4:
+        return False
+    for _ in range(_GIVEN_BACK):
+        # one at a time: sqlite3 stops after the first step of a statement without columns
+        connection.execute("PRAGMA incremental_vacuum(1)")
+    return True

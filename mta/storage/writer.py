@@ -1,0 +1,270 @@
+"""The one writing connection of a worker, on a thread of its own, and the group commit.
+
+A unit of work is a function of the connection. Units that wait together are committed together: one fsync answers all
+of them. Each runs under a savepoint, so that one that fails spoils no other. What a unit does is left to its owner;
+reading that changes nothing goes elsewhere.
+"""
+
+import asyncio
+import os
+import queue
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from mta.clock import Clock
+from mta.errors import StoreUnavailable
+from mta.storage.connect import BUSY_TIMEOUT, connect, is_fatal, is_locked, translate
+
+T = TypeVar("T")
+
+Unit = Callable[[sqlite3.Connection], T]
+
+MAX_GROUP = 200
+"""Units in one commit: bounds how long the first of them waits for the others."""
+MAX_WAITING = 2000
+"""Units that may wait; past them a caller is refused at once."""
+LINGER = 0.005
+"""Seconds that units which hurry nobody wait for company."""
+
+
+_COMPANY = 10
+"""Units that need not wait for more of them: an eleventh makes the commit hardly cheaper for each."""
+
+_NAP = 0.0003
+_SOON = 0.1
+_LONG_NAP = 0.005
+"""Seconds between attempts to begin: commits of other workers take a few milliseconds; who has not ended after `_SOON`
+is no worker at work, and is not asked thousands of times."""
+
+
+@dataclass(frozen=True, slots=True)
+class WriterSettings:
+    """Bounds of a writer."""
+
+    max_waiting: int = MAX_WAITING
+    max_group: int = MAX_GROUP
+    linger: float = LINGER
+    lock_patience: float = BUSY_TIMEOUT
+    """Seconds that a group waits for another process's transaction before its callers hear of it."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.linger <= 0.05:
+            raise ValueError(f"a unit may wait 0 to 0.05 s for company, not {self.linger}")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Job:
+    unit: Unit[Any]
+    answer: asyncio.Future[Any]
+    patient: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    job: _Job
+    value: Any = None
+    error: Exception | None = None
+
+
+class Writer:
+    """Runs units of work, in the order in which they came, in as few commits as they allow.
+
+    The thread is a daemon: a process that ends without `close` loses only what nobody was told is safe.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        clock: Clock,
+        settings: WriterSettings,
+        on_commit: Callable[[int, float], None],
+        opener: Callable[[str], sqlite3.Connection] = connect,
+    ) -> None:
+        """`on_commit` hears, on the event loop, of each commit: units and seconds. `opener` makes a connection."""
+        self._path = path
+        self._clock = clock
+        self._settings = settings
+        self._on_commit = on_commit
+        self._opener = opener
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._waiting = 0
+        self._closed = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        # the thread's own
+        self._connection: sqlite3.Connection | None = None
+
+    async def __aenter__(self) -> Self:
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.Thread(target=self._work, args=(self._loop,), name="mta-writer", daemon=True)
+        self._thread.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def run(self, unit: Unit[T], *, patient: bool = False) -> T:
+        """Return what a unit returned, once its transaction is on stable storage.
+
+        Cancelling the caller leaves the transaction alone: the unit is carried out, and nobody hears of it.
+
+        Args:
+            unit: Called on the writer's thread, inside a transaction; must neither commit nor roll back.
+            patient: Nobody waits for it: it may be delayed by some milliseconds to share a commit.
+
+        Raises:
+            StoreUnavailable: nothing was written.
+            StoreFull: the same, for lack of space.
+            Exception: whatever the unit raised; nothing of it was written.
+        """
+        if self._loop is None or self._closed:
+            raise StoreUnavailable(f"{self._path}: the store is closed")
+        if self._waiting >= self._settings.max_waiting:
+            raise StoreUnavailable(f"{self._path}: {self._waiting} transactions wait already")
+        job = _Job(unit, self._loop.create_future(), patient)
+        self._waiting += 1
+        self._jobs.put(job)
+        value: T = await job.answer
+        return value
+
+    async def close(self) -> None:
+        """Carry out what waits, close the connection, end the thread."""
+        if self._thread is None or self._closed:
+            return
+        self._closed = True
+        self._jobs.put(None)
+        await asyncio.to_thread(self._thread.join)
+
+    def _answer(self, answers: list[_Answer], seconds: float) -> None:
+        self._waiting -= len(answers)
+        for one in answers:
+            # a caller that was cancelled does not wait any more
+            if one.job.answer.done():
+                continue
+            if one.error is not None:
+                one.job.answer.set_exception(one.error)
+            else:
+                one.job.answer.set_result(one.value)
+        if any(one.error is None for one in answers):
+            self._on_commit(len(answers), seconds)
+
+    # from here on: the writer's thread
+
+    def _work(self, loop: asyncio.AbstractEventLoop) -> None:
+        going = True
+        while going:
+            group, going = self._gather()
+            if group:
+                began = self._clock.monotonic()
+                answers = self._carry_out(group)
+                # a loop that is gone has nobody left to hear the answers
+                with suppress(RuntimeError):
+                    loop.call_soon_threadsafe(self._answer, answers, self._clock.monotonic() - began)
+        self._drop_connection()
+
+    def _gather(self) -> tuple[list[_Job], bool]:
+        """Wait for work; return what is to be committed together, and whether more may come."""
+        group: list[_Job] = []
+        hurry, until = False, 0.0
+        job = self._jobs.get()
+        while job is not None:
+            group.append(job)
+            hurry = hurry or not job.patient or len(group) >= _COMPANY
+            if len(group) >= self._settings.max_group:
+                return group, True
+            now = self._clock.monotonic()
+            until = until or now + self._settings.linger
+            try:
+                job = self._jobs.get(timeout=0.0 if hurry else max(0.0, until - now))
+            except queue.Empty:
+                return group, True
+        return group, False
+
+    def _carry_out(self, group: list[_Job]) -> list[_Answer]:
+        begun = False
+        try:
+            connection = self._connection = self._connection or self._open()
+            self._begin(connection)
+            begun = True
+            answers = [self._run_one(connection, job) for job in group]
+            connection.execute("COMMIT")
+        except Exception as error:
+            # after an error of COMMIT or of the disk nobody knows what the connection holds: it is not trusted again.
+            # A lock that was not to be had is no such error
+            if begun or not isinstance(error, sqlite3.Error) or is_fatal(error):
+                self._drop_connection()
+            # an exception for each: raising one in several tasks would mix up their tracebacks
+            return [_Answer(job, error=self._translate(error)) for job in group]
+        return answers
+
+    def _open(self) -> sqlite3.Connection:
+        connection = self._opener(self._path)
+        # waiting is done in `_begin`; inside a write transaction there is nothing to wait for
+        connection.execute("PRAGMA busy_timeout = 0")
+        return connection
+
+    def _begin(self, connection: sqlite3.Connection) -> None:
+        """Begin a write transaction, waiting for other processes in short naps.
+
+        SQLite's own busy handler naps longer each time, up to 0.1 s: of two busy workers that share the file, the one
+        that just committed is always there first, and the other was seen to wait for more than a second.
+
+        Raises:
+            sqlite3.OperationalError: somebody held the lock all the time.
+        """
+        waited = 0.0
+        while True:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                return
+            except sqlite3.OperationalError as error:
+                if not is_locked(error) or waited >= self._settings.lock_patience:
+                    raise
+            nap = _NAP if waited < _SOON else _LONG_NAP
+            time.sleep(nap)
+            waited += nap
+
+    def _run_one(self, connection: sqlite3.Connection, job: _Job) -> _Answer:
+        """Run one unit under a savepoint.
+
+        Raises:
+            sqlite3.Error: the whole transaction is lost.
+        """
+        connection.execute("SAVEPOINT unit")
+        try:
+            value = job.unit(connection)
+        except Exception as error:
+            if isinstance(error, sqlite3.Error) and (is_fatal(error) or not connection.in_transaction):
+                raise
+            connection.execute("ROLLBACK TO unit")
+            connection.execute("RELEASE unit")
+            return _Answer(job, error=self._translate(error) if isinstance(error, sqlite3.Error) else error)
+        connection.execute("RELEASE unit")
+        return _Answer(job, value=value)
+
+    def _translate(self, error: Exception) -> StoreUnavailable:
+        if isinstance(error, sqlite3.Error):
+            told = translate(self._path, error)
+        else:
+            told = StoreUnavailable(f"{self._path}: {error!r}")
+        told.__cause__ = error
+        return told
+
+    def _drop_connection(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(sqlite3.Error):
+                connection.close()
+
+
+def folder_of(path: str) -> str:
+    """Return the folder a database file stands in."""
+    return os.path.dirname(os.path.abspath(path))

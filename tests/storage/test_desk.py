@@ -1,0 +1,173 @@
+"""What operators change, what it leaves behind, and what they cannot change."""
+
+import json
+import random
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from mta.errors import Damaged
+from mta.events import Event, EventType
+from mta.queue.model import NewMessage, State
+from mta.storage.desk import Desk
+from mta.storage.sqlite import SqliteStore
+from mta.storage.views import Change, Selector, StoredAccount
+from tests.fakes.clock import FakeClock
+from tests.fakes.letters import Letters
+
+
+@dataclass
+class Notes:
+    """Hears of events."""
+
+    events: list[Event] = field(default_factory=list)
+
+    def observe(self, event: Event) -> None:
+        self.events.append(event)
+
+
+@dataclass
+class Office:
+    """A store, its desk, and what is heard of it."""
+
+    store: SqliteStore
+    clock: FakeClock
+    path: str
+
+    def __post_init__(self) -> None:
+        self.notes = Notes()
+        self.desk: Desk = self.store.desk(self.notes)
+        self.letters = Letters(self.clock)
+
+    async def accept(self, *recipients: str, release_in: timedelta | None = None) -> NewMessage:
+        new = self.letters.new(recipients)
+        if release_in is not None:
+            at = self.clock.now() + release_in
+            deliveries = tuple(replace(one, due_at=at) for one in new.deliveries)
+            new = replace(new, message=replace(new.message, release_at=at), deliveries=deliveries)
+        await self.store.accept(new, [])
+        return new
+
+    async def states(self, new: NewMessage) -> list[State]:
+        return [row.state for row in await self.store.reader.select(Selector(id=new.message.id))]
+
+    def audit(self) -> list[tuple[str, ...]]:
+        with closing(sqlite3.connect(self.path)) as connection:
+            return connection.execute("SELECT who, action, target, reason FROM audit ORDER BY id").fetchall()
+
+
+@pytest.fixture
+async def office(tmp_path: Path) -> AsyncIterator[Office]:
+    clock, path = FakeClock(), str(tmp_path / "queue.db")
+    async with SqliteStore.open(path, clock, min_free=0.0, dice=random.Random(1)) as store:
+        yield Office(store, clock, path)
+
+
+async def test_what_is_held_is_not_claimed_until_it_is_released(office: Office) -> None:
+    new = await office.accept("a@example.net")
+    assert await office.desk.hold(Selector(), "root", "odd") == Change(1, 0, 0)
+    assert (await office.store.claim(1), await office.states(new)) == ([], [State.HELD])
+    assert await office.desk.release(Selector(), "root", "fine") == Change(1, 0, 0)
+    (claimed,) = await office.store.claim(1)
+    assert claimed.delivery.hold_reason is None
+
+
+async def test_time_held_does_not_count_as_age(office: Office) -> None:
+    await office.accept("a@example.net")
+    for _ in range(2):
+        await office.desk.hold(Selector(), "root", "odd")
+        office.clock.advance(timedelta(hours=3))
+        await office.desk.release(Selector(), "root", "fine")
+        office.clock.advance(timedelta(hours=1))
+    (claimed,) = await office.store.claim(1)
+    assert claimed.delivery.held_for == timedelta(hours=6)
+
+
+async def test_a_change_leaves_an_event_for_each_delivery_and_one_audit_row(office: Office) -> None:
+    new = await office.accept("a@example.net", "b@example.net")
+    await office.desk.hold(Selector(domain="example.net"), "root", "odd")
+    events = await office.store.reader.events_of(new.message.id)
+    assert [(event.type, event.delivery_id) for event in events] == [(EventType.HELD, one.id) for one in new.deliveries]
+    assert events[0].detail == {"who": "root", "reason": "odd"}
+    assert office.notes.events == events
+    assert office.audit() == [("root", "queue hold", "--domain example.net", "odd")]
+
+
+async def test_a_selection_that_means_nothing_leaves_nothing(office: Office) -> None:
+    assert await office.desk.cancel(Selector(id="nothing"), "root", "typo") == Change(0, 0, 0)
+    assert (office.audit(), office.notes.events) == ([], [])
+
+
+async def test_nothing_is_changed_behind_a_workers_back(office: Office) -> None:
+    new = await office.accept("a@example.net")
+    await office.store.claim(1)
+    for change in (office.desk.hold, office.desk.release, office.desk.retry, office.desk.cancel):
+        assert await change(Selector(id=new.message.id), "root", "now") == Change(0, 1, 0)
+    assert await office.states(new) == [State.ACTIVE]
+
+
+async def test_what_is_final_stays_as_it_is(office: Office) -> None:
+    new = await office.accept("a@example.net")
+    await office.desk.cancel(Selector(), "root", "wrong")
+    for change in (office.desk.hold, office.desk.release, office.desk.retry, office.desk.cancel):
+        assert await change(Selector(id=new.message.id), "root", "now") == Change(0, 0, 1)
+
+
+async def test_cancelling_the_last_open_delivery_removes_the_octets(office: Office) -> None:
+    new = await office.accept("a@example.net", "b@example.org")
+    await office.desk.cancel(Selector(domain="example.net"), "root", "wrong")
+    assert await office.store.content(new.message.id) == new.content
+    await office.desk.hold(Selector(domain="example.org"), "root", "odd")
+    await office.desk.cancel(Selector(domain="example.org"), "root", "wrong")
+    assert await office.states(new) == [State.CANCELLED, State.CANCELLED]
+    with pytest.raises(Damaged, match="gone"):
+        await office.store.content(new.message.id)
+
+
+async def test_retry_makes_deliveries_due_now_but_not_before_their_release(office: Office) -> None:
+    await office.accept("later@example.net", release_in=timedelta(days=1))
+    assert await office.desk.retry(Selector(), "root", "now") == Change(1, 0, 0)
+    assert await office.store.claim(1) == []
+    waiting = office.letters.new(["a@example.net"])
+    in_an_hour = replace(waiting.deliveries[0], due_at=office.clock.now() + timedelta(hours=1))
+    await office.store.accept(replace(waiting, deliveries=(in_an_hour,)), [])
+    await office.desk.retry(Selector(id=waiting.message.id), "root", "their host is back")
+    assert [one.message.id for one in await office.store.claim(10)] == [waiting.message.id]
+
+
+async def test_a_released_delivery_waits_for_its_release_time(office: Office) -> None:
+    await office.accept("later@example.net", release_in=timedelta(days=1))
+    await office.desk.hold(Selector(), "root", "odd")
+    await office.desk.release(Selector(), "root", "fine")
+    assert await office.store.next_due() == timedelta(days=1)
+
+
+async def test_a_large_selection_is_changed_in_steps_and_whole(office: Office) -> None:
+    await office.accept(*(f"u{number}@example.net" for number in range(450)))
+    assert await office.desk.hold(Selector(), "root", "odd") == Change(450, 0, 0)
+    assert len(office.notes.events) == 450
+    assert len(office.audit()) == 1
+
+
+async def test_an_account_made_by_command_is_there_and_can_be_changed(office: Office) -> None:
+    made = office.clock.now()
+    await office.desk.put_account("shop", json.dumps({"name": "shop"}), "root", "new customer")
+    office.clock.advance(60)
+    await office.desk.put_account("shop", json.dumps({"name": "shop", "rate": "1/h"}), "root", "abuse")
+    stored = StoredAccount("shop", '{"name": "shop", "rate": "1/h"}', made, office.clock.now())
+    assert await office.store.reader.account("shop") == stored
+    assert await office.store.reader.accounts() == [stored]
+    assert await office.store.reader.account("none") is None
+    assert [event.type for event in office.notes.events] == [EventType.ACCOUNT_CHANGED] * 2
+    assert [row[3] for row in office.audit()] == ["new customer", "abuse"]
+
+
+def test_a_selector_reads_as_it_was_typed() -> None:
+    assert str(Selector(domain="example.net", state=State.HELD)) == "--domain example.net --state held"
+    assert str(Selector(older_than=timedelta(days=1))) == "--older-than 1 day, 0:00:00"
+    assert str(Selector()) == "everything"

@@ -1,0 +1,370 @@
+"""What every store promises, run against each of them. Two stores on one medium are two workers."""
+
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from mta.errors import Damaged, StoreUnavailable
+from mta.events import Event, EventType
+from mta.mail.address import Mailbox
+from mta.mail.envelope import BodyType, Notify, Recipient, Return
+from mta.mail.reply import Reply
+from mta.queue.model import MOVES, Claimed, Delivery, NewMessage, State, Stream
+from mta.queue.settle import Settled, Settlement
+from mta.queue.store import Store
+from mta.storage.sqlite import SqliteStore
+from tests.fakes.clock import FakeClock
+from tests.fakes.letters import BODY, HEADER, Letters
+from tests.fakes.memory_store import Memory, MemoryStore
+
+OK = Reply.of(250, "2.0.0", "Ok")
+LATER = Reply.of(450, "4.7.1", "come back later")
+EVENT_OF = {
+    State.QUEUED: EventType.DEFERRED,
+    State.HELD: EventType.HELD,
+    State.DELIVERED: EventType.DELIVERED,
+    State.BOUNCED: EventType.BOUNCED,
+    State.EXPIRED: EventType.EXPIRED,
+    State.CANCELLED: EventType.CANCELLED,
+    State.SUPPRESSED: EventType.BOUNCED,
+}
+
+
+@dataclass
+class Rig:
+    """A store, a second worker beside it, and what writes letters."""
+
+    clock: FakeClock
+    letters: Letters
+    open: Callable[[], Awaitable[Store]]
+    store: Store
+
+    async def accept(self, *recipients: str, lease: int = 0) -> NewMessage:
+        new = self.letters.new(recipients or ("a@example.net",))
+        await self.store.accept(new, [self.event(new)], lease)
+        return new
+
+    def event(self, new: NewMessage, type: EventType = EventType.ACCEPTED) -> Event:
+        return Event(self.letters.ids.next(), self.clock.now(), type, account="app", queue_id=new.message.id)
+
+    async def claimed(self, *recipients: str) -> Claimed:
+        """Accept a message and claim its first delivery."""
+        await self.accept(*recipients)
+        return (await self.store.claim(1))[0]
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+async def rig(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Rig]:
+    clock, memory = FakeClock(), Memory()
+    async with AsyncExitStack() as stack:
+
+        async def open_memory() -> Store:
+            return MemoryStore(clock, memory=memory)
+
+        async def open_sqlite() -> Store:
+            path = str(tmp_path / "queue.db")
+            return await stack.enter_async_context(SqliteStore.open(path, clock, min_free=0.0, dice=random.Random(1)))
+
+        open = open_memory if request.param == "memory" else open_sqlite
+        yield Rig(clock, Letters(clock), open, await open())
+
+
+def settled(claimed: Claimed, state: State, **changes: object) -> Settled:
+    """A settlement as an attempt would give it."""
+    settlement = Settlement(claimed, state, OK, EVENT_OF[state])
+    return Settled(replace(settlement, **changes), ())  # type: ignore[arg-type]  # any field of it
+
+
+async def ids_claimed(store: Store, limit: int = 10, except_domains: tuple[str, ...] = ()) -> list[str]:
+    return [one.delivery.id for one in await store.claim(limit, except_domains)]
+
+
+async def test_what_is_accepted_is_due_at_once_and_claimed_as_it_came(rig: Rig) -> None:
+    new = await rig.accept("a@example.net")
+    (claimed,) = await rig.store.claim(10)
+    assert claimed.message == new.message
+    assert claimed.delivery == replace(new.deliveries[0], state=State.ACTIVE)
+    assert claimed.lease_until == rig.clock.now() + rig.store.lease
+
+
+async def test_every_field_of_a_message_and_a_delivery_is_kept(rig: Rig) -> None:
+    new = rig.letters.new(["a@example.net"])
+    later = rig.clock.now() + timedelta(days=1)
+    message = replace(
+        new.message,
+        stream=Stream.BULK,
+        topic="news",
+        tag="autumn",
+        pool="main",
+        metadata='{"a": 1}',
+        body_type=BodyType.EIGHT_BIT,
+        smtputf8=True,
+        requiretls=True,
+        ret=Return.HEADERS,
+        envid="envelope 1",
+        release_at=rig.clock.now(),
+        expires_at=later,
+    )
+    recipient = Recipient(Mailbox('"a@b"', "example.net"), frozenset({Notify.SUCCESS}), "rfc822;käse@example.net")
+    delivery = Delivery(
+        rig.letters.ids.next(),
+        message.id,
+        recipient,
+        State.QUEUED,
+        rig.clock.now(),
+        return_path=None,
+        attempts=3,
+        site="mx.example.net",
+        source="a",
+        held_for=timedelta(hours=1),
+        delay_noticed=True,
+    )
+    await rig.store.accept(NewMessage(message, (delivery,), new.content), [])
+    (claimed,) = await rig.store.claim(1)
+    assert (claimed.message, claimed.delivery) == (message, replace(delivery, state=State.ACTIVE))
+
+
+async def test_acceptance_leases_as_many_deliveries_as_asked_with_the_content_at_hand(rig: Rig) -> None:
+    new = rig.letters.new(["a@example.net", "b@example.net", "c@example.net"])
+    accepted = await rig.store.accept(new, [], lease=2)
+    assert accepted.queue_id == new.message.id
+    assert [one.delivery.id for one in accepted.leased] == [one.id for one in new.deliveries[:2]]
+    assert all(one.content == new.content and one.delivery.state is State.ACTIVE for one in accepted.leased)
+    assert await ids_claimed(rig.store) == [new.deliveries[2].id]
+
+
+async def test_a_delivery_that_is_not_due_is_neither_leased_nor_claimed_before_its_time(rig: Rig) -> None:
+    new = rig.letters.new(["a@example.net"])
+    later = replace(new.deliveries[0], due_at=rig.clock.now() + timedelta(hours=1))
+    accepted = await rig.store.accept(replace(new, deliveries=(later,)), [], lease=1)
+    assert (accepted.leased, await rig.store.claim(1)) == ((), [])
+    rig.clock.advance(3600)
+    assert await ids_claimed(rig.store) == [later.id]
+
+
+@pytest.mark.parametrize("state", [State.HELD, State.SUPPRESSED])
+async def test_a_delivery_that_begins_held_or_suppressed_is_never_claimed(rig: Rig, state: State) -> None:
+    new = rig.letters.new(["a@example.net", "b@example.net"])
+    kept = replace(new.deliveries[0], state=state, hold_reason="policy" if state is State.HELD else None)
+    accepted = await rig.store.accept(replace(new, deliveries=(kept, new.deliveries[1])), [], lease=2)
+    assert [one.delivery.id for one in accepted.leased] == [new.deliveries[1].id]
+    assert await rig.store.claim(10) == []
+
+
+@pytest.mark.parametrize("state", [State.ACTIVE, State.DELIVERED, State.BOUNCED, State.EXPIRED, State.CANCELLED])
+async def test_no_delivery_begins_in_another_state_and_nothing_is_written(rig: Rig, state: State) -> None:
+    new = rig.letters.new(["a@example.net"])
+    with pytest.raises(ValueError, match="cannot begin"):
+        await rig.store.accept(replace(new, deliveries=(replace(new.deliveries[0], state=state),)), [])
+    with pytest.raises(Damaged):
+        await rig.store.content(new.message.id)
+
+
+async def test_an_id_that_is_there_already_is_refused_and_the_first_message_stays(rig: Rig) -> None:
+    new = await rig.accept()
+    with pytest.raises(StoreUnavailable):
+        await rig.store.accept(new, [])
+    assert await ids_claimed(rig.store) == [new.deliveries[0].id]
+
+
+async def test_claims_come_oldest_due_first_and_not_more_than_the_limit(rig: Rig) -> None:
+    ids = []
+    for _ in range(3):
+        ids.append((await rig.accept()).deliveries[0].id)
+        rig.clock.advance(1)
+    assert [await ids_claimed(rig.store, 2), await ids_claimed(rig.store, 2), await ids_claimed(rig.store)] == [
+        ids[:2],
+        ids[2:],
+        [],
+    ]
+    assert await rig.store.claim(0) == []
+
+
+async def test_domains_with_no_room_are_passed_over(rig: Rig) -> None:
+    new = await rig.accept("a@full.example", "b@example.net", "c@full.example")
+    assert await ids_claimed(rig.store, 10, ("full.example",)) == [new.deliveries[1].id]
+    assert await ids_claimed(rig.store) == [new.deliveries[0].id, new.deliveries[2].id]
+
+
+async def test_passing_over_a_long_line_still_finds_what_stands_behind_it(rig: Rig) -> None:
+    crowd = await rig.accept(*(f"u{number}@full.example" for number in range(2500)))
+    rig.clock.advance(1)
+    last = await rig.accept("b@example.net")
+    assert await ids_claimed(rig.store, 10, ("full.example",)) == [last.deliveries[0].id]
+    # and what comes later, or is given back in front, is found again
+    newer = await rig.accept("c@example.net")
+    assert await ids_claimed(rig.store, 10, ("full.example",)) == [newer.deliveries[0].id]
+    await rig.store.release([last.deliveries[0].id])
+    assert await ids_claimed(rig.store, 10, ("full.example", "other.example")) == [last.deliveries[0].id]
+    assert await ids_claimed(rig.store, 1, ("other.example",)) == [crowd.deliveries[0].id]
+
+
+async def test_a_lapsed_lease_is_for_anybody_to_take_and_the_first_owner_cannot_settle(rig: Rig) -> None:
+    first = await rig.claimed()
+    other = await rig.open()
+    assert other.worker != rig.store.worker
+    rig.clock.advance(rig.store.lease - timedelta(seconds=1))
+    assert await other.claim(1) == []
+    rig.clock.advance(1)
+    (second,) = await other.claim(1)
+    assert second.delivery == first.delivery
+    late = settled(first, State.DELIVERED)
+    assert await rig.store.settle(replace(late, events=(rig.event(rig.letters.new()),))) is False
+    assert await other.settle(settled(second, State.DELIVERED)) is True
+
+
+async def test_a_lapsed_lease_of_a_domain_with_no_room_is_passed_over(rig: Rig) -> None:
+    claimed = await rig.claimed()
+    rig.clock.advance(rig.store.lease)
+    assert await rig.store.claim(1, ["example.net"]) == []
+    assert await ids_claimed(rig.store) == [claimed.delivery.id]
+
+
+async def test_a_lease_that_is_extended_in_time_is_kept(rig: Rig) -> None:
+    claimed = await rig.claimed()
+    other = await rig.open()
+    rig.clock.advance(50)
+    assert await rig.store.extend([claimed.delivery.id]) == {claimed.delivery.id}
+    rig.clock.advance(50)
+    assert await other.claim(1) == []
+
+
+async def test_only_leases_of_ones_own_are_extended(rig: Rig) -> None:
+    mine = await rig.claimed()
+    other = await rig.open()
+    assert await other.extend([mine.delivery.id]) == frozenset()
+    assert await rig.store.extend([mine.delivery.id, "nothing"]) == {mine.delivery.id}
+    assert await rig.store.extend([]) == frozenset()
+    await rig.store.settle(settled(mine, State.DELIVERED))
+    assert await rig.store.extend([mine.delivery.id]) == frozenset()
+
+
+async def test_released_deliveries_are_due_at_once_without_an_attempt_counted(rig: Rig) -> None:
+    claimed = await rig.claimed()
+    await rig.store.release([claimed.delivery.id])
+    (again,) = await rig.store.claim(1)
+    assert (again.delivery.id, again.delivery.attempts) == (claimed.delivery.id, 0)
+
+
+async def test_another_workers_lease_is_not_released(rig: Rig) -> None:
+    claimed = await rig.claimed()
+    other = await rig.open()
+    await other.release([claimed.delivery.id])
+    assert await other.claim(1) == []
+
+
+async def test_a_deferred_delivery_waits_and_keeps_what_is_known_of_it(rig: Rig) -> None:
+    claimed = await rig.claimed()
+    assert await rig.store.settle(
+        settled(claimed, State.QUEUED, retry_in=timedelta(minutes=5), site="mx.example.net", delay_noticed=True)
+    )
+    rig.clock.advance(299)
+    assert await rig.store.claim(1) == []
+    rig.clock.advance(1)
+    (again,) = await rig.store.claim(1)
+    assert (again.delivery.attempts, again.delivery.site, again.delivery.delay_noticed) == (1, "mx.example.net", True)
+
+
+async def test_each_attempt_counts_but_setting_aside_does_not(rig: Rig) -> None:
+    claimed = await rig.claimed()
+    for attempted, count in ((True, 1), (False, 1), (True, 2)):
+        await rig.store.settle(settled(claimed, State.QUEUED, retry_in=timedelta(0), attempted=attempted))
+        (claimed,) = await rig.store.claim(1)
+        assert claimed.delivery.attempts == count
+
+
+@pytest.mark.parametrize("state", sorted(MOVES[State.ACTIVE] - {State.QUEUED}))
+async def test_what_is_settled_otherwise_is_not_attempted_again(rig: Rig, state: State) -> None:
+    claimed = await rig.claimed()
+    assert await rig.store.settle(settled(claimed, state)) is True
+    assert await rig.store.settle(settled(claimed, state)) is False
+    rig.clock.advance(timedelta(days=1))
+    assert await rig.store.claim(1) == []
+
+
+async def test_a_move_that_does_not_exist_is_refused_and_the_lease_stands(rig: Rig) -> None:
+    claimed = await rig.claimed()
+    active = Settlement(claimed, State.ACTIVE, OK, EventType.DELIVERED)
+    with pytest.raises(ValueError, match="cannot go from active to active"):
+        await rig.store.settle(Settled(active, ()))
+    assert await rig.store.extend([claimed.delivery.id]) == {claimed.delivery.id}
+
+
+async def test_a_dsn_is_written_with_the_settlement_that_causes_it(rig: Rig) -> None:
+    claimed = await rig.claimed()
+    dsn = rig.letters.new(["app@example.com"], sender="")
+    assert await rig.store.settle(replace(settled(claimed, State.BOUNCED), dsn=dsn))
+    (letter,) = await rig.store.claim(1)
+    assert letter.message == dsn.message
+    assert letter.message.reverse_path.is_null
+    assert await rig.store.content(dsn.message.id) == dsn.content
+
+
+async def test_a_lost_lease_writes_no_dsn(rig: Rig) -> None:
+    claimed = await rig.claimed()
+    rig.clock.advance(rig.store.lease)
+    other = await rig.open()
+    await other.claim(1)
+    dsn = rig.letters.new(["app@example.com"], sender="")
+    assert not await rig.store.settle(replace(settled(claimed, State.BOUNCED), dsn=dsn))
+    assert await rig.store.claim(10) == []
+
+
+async def test_octets_are_there_until_the_last_delivery_is_final(rig: Rig) -> None:
+    new = await rig.accept("a@example.net", "b@example.net")
+    first, second = await rig.store.claim(2)
+    await rig.store.settle(settled(first, State.DELIVERED))
+    assert await rig.store.content(new.message.id) == new.content
+    await rig.store.settle(settled(second, State.BOUNCED))
+    with pytest.raises(Damaged, match="gone"):
+        await rig.store.content(new.message.id)
+
+
+async def test_a_held_delivery_keeps_the_octets(rig: Rig) -> None:
+    claimed = await rig.claimed()
+    await rig.store.settle(settled(claimed, State.HELD, hold_reason="policy"))
+    assert (await rig.store.content(claimed.message.id)).body == (BODY,)
+
+
+async def test_content_comes_back_in_pieces_that_make_the_same_octets(rig: Rig) -> None:
+    body = bytes(range(256)) * 4096
+    new = rig.letters.new(body=body)
+    await rig.store.accept(new, [])
+    content = await rig.store.content(new.message.id)
+    assert (content.header, b"".join(content.body)) == (HEADER, body)
+
+
+async def test_an_empty_body_is_content_too(rig: Rig) -> None:
+    new = rig.letters.new(body=b"")
+    await rig.store.accept(new, [])
+    assert b"".join((await rig.store.content(new.message.id)).body) == b""
+
+
+async def test_next_due_is_the_earliest_due_time_or_end_of_a_lease(rig: Rig) -> None:
+    assert await rig.store.next_due() is None
+    claimed = await rig.claimed()
+    assert await rig.store.next_due() == rig.store.lease
+    await rig.store.settle(settled(claimed, State.QUEUED, reply=LATER, retry_in=timedelta(seconds=20)))
+    assert await rig.store.next_due() == timedelta(seconds=20)
+    rig.clock.advance(30)
+    assert await rig.store.next_due() == timedelta(0)
+    (claimed,) = await rig.store.claim(1)
+    await rig.store.settle(settled(claimed, State.DELIVERED))
+    assert await rig.store.next_due() is None
+
+
+async def test_the_clock_stepping_back_delays_and_loses_nothing(rig: Rig) -> None:
+    claimed = await rig.claimed()
+    rig.clock.step(-timedelta(days=1))
+    assert await rig.store.settle(settled(claimed, State.QUEUED, retry_in=timedelta(minutes=5)))
+    rig.clock.advance(300)
+    assert await ids_claimed(rig.store) == [claimed.delivery.id]
+
+
+def test_every_state_that_an_attempt_may_lead_to_has_an_event_here() -> None:
+    assert set(EVENT_OF) == set(MOVES[State.ACTIVE])
