@@ -127,6 +127,7 @@ NO_EIGHT_BIT = Reply.of(550, "5.6.3", "The message has 8-bit content and the hos
 NO_SMTPUTF8 = Reply.of(550, "5.6.7", "The message needs SMTPUTF8 and the host does not offer it")
 REMOTE_TOO_LARGE = Reply.of(552, "5.3.4", "The message is larger than the host takes")
 PROTOCOL_ERROR = Reply.of(451, "4.5.0", "The host does not speak SMTP properly")
+EXPIRED_WAITING = Reply.of(451, "4.4.7", "The delivery's time was over before it could be attempted")
 LEASE_LOST = Reply.of(451, "4.3.0", "The lease of this delivery was lost; another attempt is under way")
 DAMAGED = Reply.of(451, "4.3.0", "The stored message is damaged")
 INTERNAL_DEFERRAL = Reply.of(451, "4.3.0", "Internal error during the attempt; the log has the details")

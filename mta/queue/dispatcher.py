@@ -27,7 +27,7 @@ from mta.queue.pace import Pace
 from mta.queue.records import Records
 from mta.queue.schedule import Schedule
 from mta.queue.seams import Hold, Letter, Router, Sealer, Site, Transport, Unsigned
-from mta.queue.settle import Settlement, held, settle
+from mta.queue.settle import Settlement, expired, held, settle
 from mta.queue.store import Store
 
 RENEW_EVERY = timedelta(seconds=20)
@@ -188,6 +188,10 @@ class Dispatcher:
     def _begin(self, claimed: Claimed) -> None:
         assert self._tasks is not None  # noqa: S101  nothing is claimed or handed over before `run`
         delivery = claimed.delivery
+        if (mine := self._underway.get(delivery.id)) is not None:
+            # its lease ran out while the attempt went on, and nobody but us took it
+            mine.lease_until = claimed.lease_until
+            return
         one = _Underway(claimed, claimed.lease_until)
         self._underway[delivery.id] = one
         self._domains[delivery.domain] += 1
@@ -275,6 +279,8 @@ class Dispatcher:
     async def _attempt(self, one: _Underway) -> Settlement:
         """Make one attempt and decide what it means. The border where the unexpected becomes a deferral."""
         claimed = one.claimed
+        if self._schedule.expires_at(claimed.message, claimed.delivery) <= self._store.now():
+            return expired(claimed)
         began = self._clock.monotonic()
         site: Site | None = None
         try:

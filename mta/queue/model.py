@@ -17,6 +17,7 @@ from typing import Protocol
 
 from mta.mail.address import Mailbox, ReversePath
 from mta.mail.envelope import BodyType, Recipient, Return
+from mta.mail.reply import Reply
 
 
 class State(StrEnum):
@@ -122,6 +123,10 @@ class Delivery:
     held_for: timedelta = timedelta(0)
     """Time spent held so far, which does not count as age."""
     delay_noticed: bool = False
+    last_reply: Reply | None = None
+    """What was said in the last attempt."""
+    last_host: str | None = None
+    """The host that said it; None when it was ourselves."""
 
     @property
     def domain(self) -> str:

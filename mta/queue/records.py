@@ -103,7 +103,6 @@ class Records:
     def _facts(self, notice: Notice, original: Content | None, queue_id: str) -> DsnFacts:
         message, delivery = notice.claimed.message, notice.claimed.delivery
         assert message.reverse_path.mailbox is not None  # noqa: S101  settle makes no notice for the null reverse-path
-        remote = notice.host if notice.host is not None and notice.host.remote else None
         return DsnFacts(
             hostname=self._hostname,
             dsn_id=queue_id,
@@ -112,7 +111,7 @@ class Records:
             delayed=notice.state is State.QUEUED,
             expired=notice.state is State.EXPIRED,
             reply=notice.reply,
-            remote_mta=remote.host if remote else None,
+            remote_mta=notice.remote_mta,
             arrived_at=message.accepted_at,
             attempted_at=self._now(),
             will_retry_until=notice.will_retry_until,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from mta.events import Event, EventType
+from mta.mail import failures
 from mta.mail.envelope import Notify
 from mta.mail.outcome import Bounced, Deferred, Delivered, Outcome, Try
 from mta.mail.reply import Reply
@@ -20,8 +21,8 @@ class Notice:
     state: State
     """`bounced`, `expired`, or `queued` for a delay."""
     reply: Reply
-    host: Try | None
-    """The host that said so; None when nobody was reached."""
+    remote_mta: str | None
+    """The host that said so; None when it was ourselves."""
     will_retry_until: datetime | None = None
 
 
@@ -67,6 +68,16 @@ def settle(claimed: Claimed, outcome: Outcome, schedule: Schedule, now: datetime
             return Settlement(claimed, State.BOUNCED, reply, EventType.BOUNCED, tries=tries, notice=notice)
         case Deferred(reply, tries, in_doubt):
             return _deferred(claimed, reply, tries, in_doubt, schedule, now, dice)
+
+
+def expired(claimed: Claimed) -> Settlement:
+    """Give up a delivery whose time is over, for the reason that was heard last."""
+    delivery = claimed.delivery
+    reply = delivery.last_reply or failures.EXPIRED_WAITING
+    notice = None
+    if _wants(claimed, Notify.FAILURE):
+        notice = Notice(claimed, State.EXPIRED, reply, delivery.last_host)
+    return Settlement(claimed, State.EXPIRED, reply, EventType.EXPIRED, attempted=False, notice=notice)
 
 
 def held(claimed: Claimed, reason: str) -> Settlement:
@@ -116,7 +127,11 @@ def _notice(
     tries: tuple[Try, ...],
     until: datetime | None = None,
 ) -> Notice | None:
-    if claimed.message.reverse_path.is_null or wanted not in claimed.delivery.recipient.notify:
+    if not _wants(claimed, wanted):
         return None
-    speaker = next((one for one in reversed(tries) if one.reply == reply), None)
+    speaker = next((one.host for one in reversed(tries) if one.reply == reply and one.remote), None)
     return Notice(claimed, state, reply, speaker, until)
+
+
+def _wants(claimed: Claimed, what: Notify) -> bool:
+    return not claimed.message.reverse_path.is_null and what in claimed.delivery.recipient.notify

@@ -146,6 +146,8 @@ def claimed_from(row: sqlite3.Row) -> Claimed:
         hold_reason=row["hold_reason"],
         held_for=row["held_for"] * _MILLISECOND,
         delay_noticed=bool(row["delay_noticed"]),
+        last_reply=_reply(row),
+        last_host=row["reply_host"],
     )
     return Claimed(message_from(row), delivery, from_ms(row["lease_until"]))
 

@@ -211,7 +211,7 @@ class Transactions:
 
     def _settle_params(self, settlement: Settlement, at: int) -> Params:
         state, reply = settlement.state, settlement.reply
-        speaker = next((one for one in reversed(settlement.tries) if one.reply == reply), None)
+        speaker = next((one for one in reversed(settlement.tries) if one.reply == reply and one.remote), None)
         again = at + span_to_ms(settlement.retry_in or timedelta(0)) if state is State.QUEUED else None
         return {
             "id": settlement.claimed.delivery.id,

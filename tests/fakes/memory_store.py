@@ -9,7 +9,7 @@ from mta.clock import Clock
 from mta.errors import Damaged, StoreUnavailable
 from mta.events import Event
 from mta.queue.model import MOVES, Claimed, Content, Delivery, Message, NewMessage, State
-from mta.queue.settle import Settled
+from mta.queue.settle import Settled, Settlement
 from mta.queue.store import Accepted
 
 LEASE = timedelta(seconds=60)
@@ -121,6 +121,8 @@ class MemoryStore:
             site=settlement.site or old.site,
             hold_reason=settlement.hold_reason if settlement.state is State.HELD else None,
             delay_noticed=old.delay_noticed or settlement.delay_noticed,
+            last_reply=settlement.reply,
+            last_host=_speaker(settlement),
         )
         row.owner = row.lease_until = None
         self._finish(old.message_id)
@@ -186,3 +188,8 @@ class MemoryStore:
         rows = (row for row in self.memory.rows.values() if row.delivery.message_id == queue_id)
         if all(row.delivery.state.is_final for row in rows):
             self.memory.contents.pop(queue_id, None)
+
+
+def _speaker(settlement: Settlement) -> str | None:
+    tries = reversed(settlement.tries)
+    return next((one.host for one in tries if one.remote and one.reply == settlement.reply), None)

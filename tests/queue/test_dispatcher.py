@@ -162,14 +162,16 @@ async def test_a_late_delivery_is_told_of_once_and_goes_on(house: House) -> None
     assert house.notes.types.count("delayed_notice") == 1
 
 
-async def test_a_delivery_expires_with_its_last_reply_and_a_dsn(house: House) -> None:
-    house.transport.answer("a@example.net", *[Deferred(GREYLISTED, said(GREYLISTED))] * 2)
+async def test_a_delivery_whose_time_is_over_expires_for_the_reason_that_was_heard_last(house: House) -> None:
+    house.transport.answer("a@example.net", Deferred(GREYLISTED, said(GREYLISTED)))
     ids = await house.submit("a@example.net")
     await house.until(lambda: house.notes.types == ["deferred"])
     await house.pass_time(timedelta(days=2))
     await house.states(ids, State.EXPIRED)
     await house.until(lambda: "app@example.com" in house.transport.recipients)
+    assert house.transport.recipients.count("a@example.net") == 1
     assert house.notes.events[1].reply == GREYLISTED
+    assert b"450 4.7.1 come back later" in b"".join(house.transport.letters[1].content.body)
 
 
 async def test_mail_without_a_key_is_held_with_the_remedy(house: House) -> None:
@@ -294,6 +296,20 @@ async def test_an_attempt_whose_lease_was_taken_drops_before_the_dot() -> None:
     assert taken.delivery.id == ids[0]
     assert house.transport.letters == []
     assert house.notes.types == []
+
+
+async def test_a_lapsed_lease_that_we_claim_again_starts_no_second_attempt() -> None:
+    house = House()
+    house.transport.gate = asyncio.Event()
+    async with house.running():
+        ids = await house.submit("a@example.net")
+        await house.until(lambda: house.transport.waiting == 1)
+        await house.pass_time(timedelta(seconds=61))
+        await asyncio.sleep(0.05)
+        assert house.transport.waiting == 1
+        house.transport.gate.set()
+        await house.states(ids, State.DELIVERED)
+    assert len(house.transport.letters) == 1
 
 
 async def test_a_lease_that_ran_out_unnoticed_is_renewed_before_the_dot() -> None:

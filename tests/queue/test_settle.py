@@ -151,7 +151,7 @@ def test_who_heard_of_the_delay_hears_of_the_failure_too() -> None:
 def test_a_notice_names_the_host_that_spoke_last_with_these_words(tries: tuple[Try, ...], host: str | None) -> None:
     settlement = settle(claimed(), Bounced(NEVER, tries), SCHEDULE, NOW, random.Random(1))
     assert settlement.notice is not None
-    assert (settlement.notice.host.host if settlement.notice.host else None) == host
+    assert settlement.notice.remote_mta == host
 
 
 @pytest.mark.parametrize("kind", [Delivered, Deferred, Bounced])

@@ -51,7 +51,8 @@ WHERE id IN (SELECT value FROM json_each(:ids))
 -- name: claimed
 -- Read deliveries with their messages, oldest due first.
 SELECT d.id AS delivery_id, d.recipient, d.domain, d.notify, d.orcpt, d.return_path, d.state, d.due_at, d.attempts, d.site,
-       d.source, d.hold_reason, d.held_for, d.delay_noticed, d.lease_until, m.*
+       d.source, d.hold_reason, d.held_for, d.delay_noticed, d.lease_until, d.reply_code, d.reply_status, d.reply_text,
+       d.reply_host, m.*
 FROM deliveries AS d JOIN messages AS m ON m.id = d.queue_id
 WHERE d.id IN (SELECT value FROM json_each(:ids))
 ORDER BY d.due_at, d.id
