@@ -1,8 +1,8 @@
 """What is taken off and put on a submitted message at the door (RFC 6409 §8, RFC 5321 §4.4). Pure.
 
-Taken off: Bcc, Resent-Bcc, Return-Path, and our control fields `X-MTA-*` after they were read. Put on top: Received, and
-Date and Message-ID where they are missing. Every other octet stays as it came, broken lines included. Who may write as
-whom is decided by `submission.rules` with what is read here.
+Taken off: Bcc, Resent-Bcc, Return-Path, and our control fields `X-MTA-*` after they were read. Put on top: Received,
+and Date and Message-ID where they are missing. Every other octet stays as it came, broken lines included. Who may write
+as whom is decided by `submission.rules` with what is read here.
 """
 
 import ipaddress

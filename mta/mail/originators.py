@@ -6,7 +6,7 @@ names are left alone, encoded words included: they never become an address here.
 """
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from mta.mail.address import Mailbox
 
@@ -20,8 +20,7 @@ _BLANKS = re.compile(r"[ \t]+")
 _COMMENT_STEP = re.compile(r"[^()\\\r\n\x00]+|\\[^\r\n\x00]|[()]")
 
 
-@dataclass(frozen=True, slots=True)
-class _Token:
+class _Token(NamedTuple):
     kind: str
     """`word`, `quoted`, or the special character itself."""
     text: str

@@ -1,0 +1,205 @@
+"""One connection's octets: aiosmtpd's protocol with its reading, writing, time limits and TLS replaced.
+
+What is kept of aiosmtpd: the protocol under asyncio's streams, its session, one task per connection, and the table of
+`smtp_*` methods. Its reader is replaced since it cannot tell whether octets are waiting, reads content line by line and
+takes a bare LF; its time limit since it is not renewed in DATA; its STARTTLS since loop.start_tls does the same with a
+time limit of its own and in C under uvloop. What is said over the wire is left to `connection`.
+"""
+
+import asyncio
+import logging
+import ssl
+from datetime import timedelta
+from typing import cast
+
+from aiosmtpd import smtp
+
+from mta.mail.reply import Reply
+from mta.submission.feed import Feed
+
+# aiosmtpd logs commands with their addresses; refusals that matter are logged by `connection`
+smtp.log.setLevel(logging.WARNING)
+
+_MAX_UNSENT = 8 * 1024
+_LINGER = 5.0  # seconds in which a client may read its last reply
+
+
+class Gone(Exception):
+    """The client has left; nobody is there to hear anything."""
+
+
+class Silent(Exception):
+    """The client said nothing, or read nothing, for too long."""
+
+
+class NoTls(Exception):
+    """The TLS handshake failed; the connection is lost."""
+
+
+class Wire(smtp.SMTP):
+    """Lines and pieces in, replies out. Subclasses say what, in `_handle_client`."""
+
+    def __init__(self, hostname: str, idle: timedelta, handshake: timedelta) -> None:
+        # per instance, since aiosmtpd shares one dictionary among all connections
+        self.command_size_limits = {}
+        super().__init__(None, hostname=hostname, enable_SMTPUTF8=True, loop=asyncio.get_running_loop())
+        self.feed = Feed()
+        self._link: asyncio.Transport
+        self._idle_seconds = idle.total_seconds()
+        self._handshake_seconds = handshake.total_seconds()
+        self._unsent: list[bytes] = []
+        self._unsent_size = 0
+        self._is_waiting = False
+
+    # --- asyncio's callbacks
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client is here: start its task."""
+        self._link = cast(asyncio.Transport, transport)
+        self.feed.attach(self._link)
+        super().connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Octets came."""
+        self.feed.put(data)
+
+    def eof_received(self) -> bool:
+        """The client will say no more, but may still listen: it hears the replies to what it said."""
+        self.feed.end()
+        return not self.is_encrypted
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The client has left. Its task finds out by itself: what it has begun to accept is not cut short."""
+        self.feed.end()
+        asyncio.StreamReaderProtocol.connection_lost(self, error)
+
+    def _reset_timeout(self, duration: float | None = None) -> None:
+        """Nothing: each wait here has its own limit."""
+
+    # --- for subclasses
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether TLS is up."""
+        return self.tls is not None
+
+    @property
+    def tls(self) -> ssl.SSLObject | None:
+        """The connection's TLS, or None."""
+        found: ssl.SSLObject | None = self._link.get_extra_info("ssl_object")
+        return found
+
+    @property
+    def task(self) -> "asyncio.Task[None] | None":
+        """What serves the client."""
+        return self._handler_coroutine
+
+    @property
+    def peer_address(self) -> str:
+        """The client's IP address."""
+        peer = self._link.get_extra_info("peername")
+        return str(peer[0]) if peer else "unknown"
+
+    def say(self, reply: Reply) -> None:
+        """Queue a reply; it leaves when the client's pipelined commands are all done (RFC 2920 §3.2)."""
+        octets = "".join(f"{line}\r\n" for line in reply.lines()).encode("ascii", "backslashreplace")
+        self._unsent.append(octets)
+        self._unsent_size += len(octets)
+
+    async def flush(self) -> None:
+        """Send what is queued.
+
+        Raises:
+            Gone, Silent: the client does not read.
+        """
+        if not self._unsent:
+            return
+        if self._link.is_closing():
+            raise Gone
+        self._send()
+        if not self._link.get_write_buffer_size():
+            return
+        try:
+            async with asyncio.timeout(self._idle_seconds):
+                await self._writer.drain()
+        except TimeoutError:
+            self._link.abort()
+            raise Silent from None
+        except ConnectionError:
+            raise Gone from None
+
+    async def next_line(self, limit: int) -> bytes:
+        """Return the next line with its line end, after everything queued was sent if that means waiting.
+
+        Raises:
+            Gone, Silent: there is none.
+            LineTooLong: it has more than `limit` octets.
+        """
+        if self._unsent_size > _MAX_UNSENT:
+            await self.flush()
+            # a client that pipelines without end gets its turn, and no more
+            await asyncio.sleep(0)
+        if self.feed.has_line:
+            return await self.feed.line(limit)
+        await self.flush()
+        self._is_waiting = True
+        try:
+            async with asyncio.timeout(self._idle_seconds):
+                return await self.feed.line(limit)
+        except TimeoutError:
+            raise Silent from None
+        except EOFError:
+            raise Gone from None
+        finally:
+            self._is_waiting = False
+
+    async def next_piece(self) -> bytes:
+        """Return the next octets, as many as there are.
+
+        Raises:
+            Gone, Silent: there are none.
+        """
+        try:
+            async with asyncio.timeout(self._idle_seconds):
+                return await self.feed.piece()
+        except TimeoutError:
+            raise Silent from None
+        except EOFError:
+            raise Gone from None
+
+    async def encrypt(self, context: ssl.SSLContext) -> None:
+        """Send what is queued and go on under TLS. The feed must be empty: what came in clear must not survive.
+
+        Raises:
+            NoTls: the handshake failed.
+        """
+        self._send()
+        # no await between the last look at the feed and this call, which takes the transport away from us at once
+        try:
+            transport = await self.loop.start_tls(
+                self._link, self, context, server_side=True, ssl_handshake_timeout=self._handshake_seconds
+            )
+        except (OSError, ssl.SSLError) as error:
+            raise NoTls(str(error)) from None
+        if transport is None:
+            raise NoTls("the client left")
+        self.transport = self._link = transport
+        self._writer = asyncio.StreamWriter(transport, self, self._reader, self.loop)
+        self.feed.attach(transport)
+
+    def hang_up(self, *last: Reply) -> None:
+        """Say something last, and close."""
+        for reply in last:
+            self.say(reply)
+        link = self._link
+        if not link.is_closing():
+            self._send()
+            link.close()
+        if link.get_write_buffer_size():
+            self.loop.call_later(_LINGER, link.abort)
+
+    def _send(self) -> None:
+        if self._unsent:
+            self._link.write(b"".join(self._unsent))
+            self._unsent.clear()
+            self._unsent_size = 0
