@@ -17,7 +17,7 @@ from email.errors import MessageError
 from email.header import decode_header
 from email.utils import format_datetime
 
-from mta.bounces.wording import explain, span
+from mta.bounces.wording import Explanation, explain, span
 from mta.mail.address import Mailbox
 from mta.mail.envelope import BodyType, Recipient, Return
 from mta.mail.header import MAX_LINE, Header, field
@@ -53,6 +53,8 @@ class DsnFacts:
     original_header: bytes
     delayed: bool = False
     """Late, and still tried; else it failed for good."""
+    relayed: bool = False
+    """It went to a host that will not notify: as far as we can follow it, all is well (RFC 3461 §5.2.2)."""
     expired: bool = False
     """It failed by being given up after its time."""
     will_retry_until: datetime | None = None
@@ -99,7 +101,7 @@ def compose(facts: DsnFacts, now: datetime) -> DsnMessage:
 
 
 def _header(facts: DsnFacts, now: datetime, message_id: str, boundary: str) -> bytes:
-    about = "Delayed mail" if facts.delayed else "Undelivered mail"
+    about = "Delayed mail" if facts.delayed else "Relayed mail" if facts.relayed else "Undelivered mail"
     subject = _subject(facts.original_header)
     # RFC 3834 §5 for Auto-Submitted
     fields = [
@@ -146,8 +148,6 @@ def _human_part(facts: DsnFacts, now: datetime) -> bytes:
 
 def _human_lines(facts: DsnFacts, now: datetime) -> list[str]:
     words = explain(facts.reply)
-    late = facts.delayed or facts.expired
-    advice = "Nothing now. You will hear again if it fails for good." if facts.delayed else words.advice
     return [
         f"This is the mail system at {facts.hostname}.",
         "",
@@ -155,10 +155,7 @@ def _human_lines(facts: DsnFacts, now: datetime) -> list[str]:
         "",
         *_about(facts),
         "",
-        *_wrapped(f"{'The last problem' if late else 'Why'}: {words.why}"),
-        "",
-        *_wrapped(f"What you can do: {advice}"),
-        "",
+        *([] if facts.relayed else _problem(facts, words)),
         f"In the words of the mail server {_fit(facts.remote_mta)}:"
         if facts.remote_mta
         else "For the administrator, in the words of our own server:",
@@ -167,7 +164,23 @@ def _human_lines(facts: DsnFacts, now: datetime) -> list[str]:
     ]
 
 
+def _problem(facts: DsnFacts, words: Explanation) -> list[str]:
+    late = facts.delayed or facts.expired
+    advice = "Nothing now. You will hear again if it fails for good." if facts.delayed else words.advice
+    return [
+        *_wrapped(f"{'The last problem' if late else 'Why'}: {words.why}"),
+        "",
+        *_wrapped(f"What you can do: {advice}"),
+        "",
+    ]
+
+
 def _opening(facts: DsnFacts, age: str) -> str:
+    if facts.relayed:
+        return (
+            "Your message was handed over to the recipient's mail server, which does not confirm deliveries. "
+            "You will not hear of a delivery."
+        )
     if facts.delayed:
         return f"Your message has not been delivered for {age}. You need not send it again: we keep trying."
     tried = f" It was tried for {age}." if facts.expired else ""
@@ -241,7 +254,7 @@ def _recipient_fields(facts: DsnFacts, international: bool) -> list[tuple[str, s
         fields += [("Original-Recipient", original)]
     fields += [
         ("Final-Recipient", _typed("rfc822", clean(str(facts.recipient.mailbox)), international)),
-        ("Action", "delayed" if facts.delayed else "failed"),
+        ("Action", "delayed" if facts.delayed else "relayed" if facts.relayed else "failed"),
         ("Status", _status(facts)),
     ]
     # what we say ourselves is no diagnostic of SMTP; Status and the first part tell it
@@ -261,7 +274,7 @@ def _status(facts: DsnFacts) -> str:
     if facts.expired and not facts.delayed:
         # "delivery time expired" (RFC 3463 §3.5), for good
         return "5.4.7"
-    klass = 4 if facts.delayed else 5
+    klass = 4 if facts.delayed else 2 if facts.relayed else 5
     status = facts.reply.status
     return str(status) if status is not None and status.klass == klass else f"{klass}.0.0"
 
@@ -295,7 +308,7 @@ class _Returned:
 
 def _whole(facts: DsnFacts) -> _Returned | None:
     """Return the whole original, if the client asked for it and it is small and fit to be sent."""
-    if facts.delayed or facts.ret is not Return.FULL or facts.original_body is None:
+    if facts.delayed or facts.relayed or facts.ret is not Return.FULL or facts.original_body is None:
         return None
     if len(facts.original_header) + 2 + sum(map(len, facts.original_body)) > RETURN_LIMIT:
         return None

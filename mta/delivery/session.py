@@ -74,6 +74,11 @@ class Session:
         return self.host.require_tls or self._terms.tls is TlsPolicy.REQUIRE
 
     @property
+    def will_notify(self) -> bool:
+        """Whether the host takes the DSN parameters, and with them the duty to notify."""
+        return self._offers.dsn
+
+    @property
     def fit(self) -> bool:
         """Whether another transaction may begin: connected, and nothing was said out of turn."""
         return self._client.wire is not None and self._client.wire.is_quiet

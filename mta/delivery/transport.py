@@ -153,7 +153,7 @@ class _Attempt:
         tries = tuple(self._tries)
         match decide(verdict):
             case Decision.DELIVERED:
-                return Delivered(verdict.reply, tries)
+                return Delivered(verdict.reply, tries, session.will_notify)
             case Decision.BOUNCED:
                 return Bounced(verdict.reply, tries)
             case Decision.DEFERRED:

@@ -41,6 +41,8 @@ class Delivered:
 
     reply: Reply
     tries: tuple[Try, ...] = field(default=())
+    will_notify: bool = False
+    """It took over our duty to tell the sender, too: it offers DSN (RFC 3461 §5.2.1)."""
 
 
 @dataclass(frozen=True, slots=True)

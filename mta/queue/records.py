@@ -109,6 +109,7 @@ class Records:
             reverse_path=message.reverse_path.mailbox,
             recipient=delivery.recipient,
             delayed=notice.state is State.QUEUED,
+            relayed=notice.state is State.DELIVERED,
             expired=notice.state is State.EXPIRED,
             reply=notice.reply,
             remote_mta=notice.remote_mta,

@@ -19,7 +19,7 @@ class Notice:
 
     claimed: Claimed
     state: State
-    """`bounced`, `expired`, or `queued` for a delay."""
+    """`bounced`, `expired`, `queued` for a delay, `delivered` for a message handed to a host that will not notify."""
     reply: Reply
     remote_mta: str | None
     """The host that said so; None when it was ourselves."""
@@ -61,8 +61,10 @@ def settle(claimed: Claimed, outcome: Outcome, schedule: Schedule, now: datetime
     reverse-path (RFC 5321 §4.5.5), nor against the client's NOTIFY (RFC 3461 §4.1).
     """
     match outcome:
-        case Delivered(reply, tries):
-            return Settlement(claimed, State.DELIVERED, reply, EventType.DELIVERED, tries=tries)
+        case Delivered(reply, tries, will_notify):
+            # who asked to hear of a success hears at least how far we saw the message go (RFC 3461 §5.2.2)
+            relayed = None if will_notify else _notice(claimed, Notify.SUCCESS, State.DELIVERED, reply, tries)
+            return Settlement(claimed, State.DELIVERED, reply, EventType.DELIVERED, tries=tries, notice=relayed)
         case Bounced(reply, tries):
             notice = _notice(claimed, Notify.FAILURE, State.BOUNCED, reply, tries)
             return Settlement(claimed, State.BOUNCED, reply, EventType.BOUNCED, tries=tries, notice=notice)

@@ -10,13 +10,14 @@ import logging
 import re
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, cast
 
 from mta.mail import failures
 from mta.mail.reply import Reply
 from mta.submission.acceptor import Acceptor, Client, Submission
 from mta.submission.auth import Authenticator
+from mta.submission.counts import ROLE, Counts, Uncounted, reason_of
 from mta.submission.data import DataReader
 from mta.submission.dialogue import Dialogue
 from mta.submission.feed import LineTooLong
@@ -48,6 +49,7 @@ class Services:
     """Whether a route names a domain."""
     incident: Callable[[], str]
     """Makes a number under which something unexpected is found in the log."""
+    counts: Counts = field(default_factory=Uncounted)
 
 
 class House(Protocol):
@@ -83,6 +85,7 @@ class Connection(Wire):
         """A client is here: start its task, if there is room."""
         link = cast(asyncio.Transport, transport)
         if not self._house.admit(self):
+            self._services.counts.rejected(reason_of(failures.TOO_MANY_CONNECTIONS))
             link.write(f"{failures.TOO_MANY_CONNECTIONS}\r\n".encode("ascii"))
             link.close()
             return
@@ -97,17 +100,22 @@ class Connection(Wire):
             self.hang_up(failures.SHUTTING_DOWN)
 
     async def _handle_client(self) -> None:
+        self._services.counts.connection_opened(ROLE)
+        if self._kind is Kind.TLS:
+            self._services.counts.tls_session(ROLE, self.tls.version() if self.tls is not None else None)
         try:
             await self._serve()
         except Silent:
             self.hang_up(failures.TIMEOUT)
         except NoTls as error:
+            self._services.counts.tls_failed(ROLE)
             _log.info("TLS handshake with %s failed: %s", self.peer_address, error)
         except Gone:
             pass  # there is nobody to tell, and nothing that was accepted depends on it
         finally:
             self.hang_up()
             self._house.leave(self)
+            self._services.counts.connection_closed(ROLE)
 
     async def _serve(self) -> None:
         self.say(Reply(220, None, f"{self.hostname} ESMTP mta"))
@@ -156,8 +164,10 @@ class Connection(Wire):
         if reply.code in _PROTOCOL_ERRORS and verb != "RCPT":
             self._errors += 1
         elif reply == failures.BAD_CREDENTIALS:
+            self._services.counts.auth_failed()
             self._errors += _WRONG_PASSWORD_WEIGHT
         if not reply.is_positive:
+            self._services.counts.rejected(reason_of(reply))
             # the text quotes no secret: AUTH's arguments are in no reply
             _log.info("%s from %s refused: %s", verb or "line", self.peer_address, reply)
 
@@ -218,6 +228,7 @@ class Connection(Wire):
             raise Gone
         self.say(failures.READY_FOR_TLS)
         await self.encrypt(self._house.tls_context())
+        self._services.counts.tls_session(ROLE, self.tls.version() if self.tls is not None else None)
         return self._dialogue.secured()
 
     async def smtp_AUTH(self, arg: str) -> None:

@@ -4,13 +4,14 @@ import asyncio
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 import pytest
 
 from mta.errors import StoreUnavailable
-from mta.mail.outcome import Bounced, Deferred
+from mta.mail.envelope import Notify
+from mta.mail.outcome import Bounced, Deferred, Delivered
 from mta.mail.reply import Reply
 from mta.queue.dispatcher import Dispatcher, World
 from mta.queue.model import State, Stream
@@ -322,3 +323,21 @@ async def test_a_lease_that_ran_out_unnoticed_is_renewed_before_the_dot() -> Non
         house.transport.gate.set()
         await house.states(ids, State.DELIVERED)
     assert len(house.transport.letters) == 1
+
+
+@pytest.mark.parametrize(("will_notify", "notices"), [(True, 0), (False, 1)])
+async def test_who_asked_to_hear_of_success_hears_that_a_host_without_dsn_took_it(
+    house: House, will_notify: bool, notices: int
+) -> None:
+    new = house.letters.new(["a@example.net"])
+    asked = replace(new.deliveries[0].recipient, notify=frozenset({Notify.SUCCESS}))
+    new = replace(new, deliveries=(replace(new.deliveries[0], recipient=asked),))
+    ok = Reply.of(250, "2.0.0", "Ok")
+    house.transport.answer("a@example.net", Delivered(ok, said(ok, "dot"), will_notify))
+    await house.store.accept(new, [])
+    house.dispatcher.wake()
+    await house.states([new.deliveries[0].id], State.DELIVERED)
+    await house.until(lambda: house.dispatcher.in_hand == 0)
+    assert len(house.memory.messages) == 1 + notices
+    for letter in house.transport.letters[1:]:
+        assert b"Action: relayed" in b"".join(letter.content.body)

@@ -81,8 +81,8 @@ def test_an_outcome_at_an_age_leads_to_a_state_and_an_event(
 @pytest.mark.parametrize(
     ("outcome", "age", "told"),
     [
-        ("delivered", YOUNG, None),
-        ("delivered", OLD, None),
+        ("delivered", YOUNG, (Notify.SUCCESS, State.DELIVERED)),
+        ("delivered", OLD, (Notify.SUCCESS, State.DELIVERED)),
         ("bounced", YOUNG, (Notify.FAILURE, State.BOUNCED)),
         ("deferred", YOUNG, None),
         ("deferred", LATE, (Notify.DELAY, State.QUEUED)),
