@@ -91,6 +91,7 @@ LONG_LINE = Reply.of(554, "5.6.0", "Message contains a line of more than 998 oct
 MAIL_LOOP = Reply.of(554, "5.4.6", "Error: too many hops")
 NO_FROM = Reply.of(550, "5.6.0", "Message has no From field, or one without an address (RFC 5322 section 3.6)")
 BAD_FIRST_LINE = Reply.of(550, "5.6.0", "Message header begins with a continuation line")
+NOT_A_FIELD = Reply.of(550, "5.6.0", "Message header has a line that is no field (RFC 5322 section 2.2)")
 MANY_FROM = Reply.of(550, "5.6.0", "Message has more than one From field (RFC 5322 section 3.6)")
 TIMEOUT = Reply.of(421, "4.4.2", "Error: timeout exceeded")
 SHUTTING_DOWN = Reply.of(421, "4.3.2", "Service shutting down")

@@ -33,6 +33,12 @@ class Field:
         return name.decode("ascii").lower() if colon and _NAME.fullmatch(name) else ""
 
     @property
+    def is_proper(self) -> bool:
+        """Whether it is a name directly followed by a colon, as RFC 5322 §2.2 has it and verifiers of DKIM want it."""
+        name, colon, _ = self.raw.partition(b":")
+        return bool(colon) and _NAME.fullmatch(name) is not None
+
+    @property
     def value(self) -> bytes:
         """What stands behind the colon, unfolded and stripped."""
         return _FOLD.sub(b"", self.raw.partition(b":")[2]).strip()

@@ -107,6 +107,9 @@ def take_in(header: Header, circumstances: Circumstances) -> Intake | Reply:
         for one, name in zip(header.fields, names, strict=True)
         if name not in gone and not name.startswith(_CONTROL_PREFIX)
     )
+    if not all(one.is_proper for one in kept):
+        # it could not be signed, nor would every host take it
+        return failures.NOT_A_FIELD
     whole = Header((*(Field(raw) for raw in added), *kept))
     return Intake(whole, originators, sender, clean(message_id)[:MAX_LINE], control)
 

@@ -27,7 +27,7 @@ from mta.queue.pace import Pace
 from mta.queue.records import Records
 from mta.queue.schedule import Schedule
 from mta.queue.seams import Hold, Letter, Router, Sealer, Site, Transport, Unsigned
-from mta.queue.settle import Settlement, expired, held, settle
+from mta.queue.settle import Settled, Settlement, expired, held, settle
 from mta.queue.store import Store
 
 RENEW_EVERY = timedelta(seconds=20)
@@ -329,7 +329,7 @@ class Dispatcher:
             except Damaged as why:
                 _log.error("%s: %s; its notification goes out without the header", one.claimed.message.id, why)
         settled = self._records.of(settlement, original)
-        if not await asyncio.shield(self._store.settle(settled)):
+        if not await self._settle(one, settled):
             _log.warning(
                 "%s to %s was settled as %s, but its lease was lost: another worker decides",
                 one.claimed.message.id,
@@ -344,6 +344,22 @@ class Dispatcher:
         soon = settlement.retry_in is not None and settlement.retry_in < POLL_EVERY
         if soon or settled.dsn is not None:
             self._wanted.set()
+
+    async def _settle(self, one: _Underway, settled: Settled) -> bool:
+        """Write a settlement, however long the store cannot: of what was forgotten, the host would be asked again.
+
+        When the lease runs out in the meantime, the claim that finds it is ours again (see `_begin`) or another
+        worker's, which is told here as a lost lease.
+        """
+        is_told = False
+        while True:
+            try:
+                return await asyncio.shield(self._store.settle(settled))
+            except StoreUnavailable as trouble:
+                if not is_told:
+                    _log.error("%s waits to be written down: %s", one.claimed.message.id, trouble)
+                is_told = True
+            await asyncio.sleep(TROUBLE_PAUSE.total_seconds())
 
     @asynccontextmanager
     async def _slot(self, site: Site) -> AsyncIterator[None]:

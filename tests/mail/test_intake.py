@@ -90,8 +90,8 @@ def test_fields_that_only_look_alike_stay() -> None:
     assert bytes(taken(octets).header) == TRACE + octets
 
 
-def test_broken_lines_are_carried_unchanged() -> None:
-    octets = b"no field at all\r\n" + PLAIN + b"From me\r\n: nameless\r\nB\xe4d: \xff\r\n folded\r\n \r\n"
+def test_odd_fields_are_carried_unchanged() -> None:
+    octets = PLAIN + b"Odd!: \xff\r\n folded\r\n \r\nx:\r\nX-Empty: \r\n"
     assert bytes(taken(octets).header) == TRACE + octets
 
 
@@ -106,6 +106,11 @@ def test_broken_lines_are_carried_unchanged() -> None:
         (PLAIN + b"from\r\n : x@evil.example\r\n", failures.MANY_FROM),
         (b" folded\r\n" + PLAIN, failures.BAD_FIRST_LINE),
         (b"\tfolded\r\n" + PLAIN, failures.BAD_FIRST_LINE),
+        (b"no field at all\r\n" + PLAIN, failures.NOT_A_FIELD),
+        (b"From a@own.example Mon Jan  1 00:00:00 2026\r\n" + PLAIN, failures.NOT_A_FIELD),
+        (PLAIN + b": nameless\r\n", failures.NOT_A_FIELD),
+        (PLAIN + b"B\xe4d: x\r\n", failures.NOT_A_FIELD),
+        (PLAIN + b"Subject : x\r\n", failures.NOT_A_FIELD),
         (b"Received: x\r\n" * 101 + PLAIN, failures.MAIL_LOOP),
         (PLAIN + b"X: " + b"x" * MAX_HEADER + b"\r\n", failures.HEADER_TOO_LARGE),
     ],

@@ -5,11 +5,12 @@ import email.policy
 import hashlib
 import json
 import smtplib
+from pathlib import Path
 
 from mta.demo.verify import verify
 from mta.dkim.keys import SigningKey
 from mta.mail.header import Header, split
-from tests.scenarios.house import House, message
+from tests.scenarios.house import House, message, open_house
 
 
 async def test_what_leaves_is_what_came_but_for_the_documented_fields(house: House) -> None:
@@ -85,19 +86,20 @@ async def test_mx_at_a_private_address_is_refused(house: House) -> None:
     await house.wait_for_states(queue_id, "bounced")
 
 
-async def test_an_operator_holds_releases_and_cancels(house: House) -> None:
-    house.sink.answer("RCPT", None, "450 4.7.1 later")
-    queue_id = await house.submit("a@example.net", "b@example.net")
-    await house.wait_for_states(queue_id, "queued", "queued")
-    code, output = await house.server.command("queue", "hold", "--id", queue_id, "--reason", "looking into it")
-    assert (code, "2 deliveries" in output) == (0, True), output
-    assert await house.states(queue_id) == ["held", "held"]
-    (story,) = await house.why(queue_id)
-    assert story["deliveries"][0]["hold_reason"] == "looking into it"
-    await house.server.command("queue", "release", "--id", queue_id)
-    await house.wait_for_states(queue_id, "queued", "queued")
-    await house.server.command("queue", "cancel", "--id", queue_id)
-    await house.wait_for_states(queue_id, "cancelled", "cancelled")
+async def test_an_operator_holds_releases_and_cancels(tmp_path: Path) -> None:
+    async with open_house(tmp_path / "house", retry='["1h"]') as house:
+        house.sink.answer("RCPT", None, "450 4.7.1 later")
+        queue_id = await house.submit("a@example.net", "b@example.net")
+        await house.wait_for_states(queue_id, "queued", "queued")
+        code, output = await house.server.command("queue", "hold", "--id", queue_id, "--reason", "looking into it")
+        assert (code, "2 deliveries" in output) == (0, True), output
+        assert await house.states(queue_id) == ["held", "held"]
+        (story,) = await house.why(queue_id)
+        assert story["deliveries"][0]["hold_reason"] == "looking into it"
+        await house.server.command("queue", "release", "--id", queue_id)
+        await house.wait_for_states(queue_id, "queued", "queued")
+        await house.server.command("queue", "cancel", "--id", queue_id)
+        await house.wait_for_states(queue_id, "cancelled", "cancelled")
 
 
 async def test_send_submits_through_the_servers_own_listener(house: House) -> None:

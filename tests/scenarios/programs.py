@@ -1,0 +1,58 @@
+"""Programs of others, run to their end; and what to do where a scenario needs root."""
+
+import asyncio
+import os
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+PATIENCE = 30.0
+"""Seconds that a program may take."""
+# servers stand where the PATH of an ordinary user does not lead
+_PATH = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"))
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What a program left."""
+
+    code: int
+    output: str
+    """Of both streams."""
+
+
+async def run(*command: str | Path, stdin: bytes = b"") -> Ended:
+    """Run a program to its end."""
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        env={**os.environ, "PATH": _PATH},
+    )
+    try:
+        async with asyncio.timeout(PATIENCE):
+            output, _ = await process.communicate(stdin)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    return Ended(process.returncode or 0, output.decode("utf-8", "replace"))
+
+
+def need_root(why: str) -> None:
+    """Skip the test where it is not run by root; fail it instead where all peers are required."""
+    if os.geteuid() == 0:
+        return
+    if os.environ.get("MTA_REQUIRE_PEERS") == "1":
+        pytest.fail(f"{why}: run the tests as root (MTA_REQUIRE_PEERS=1)", pytrace=False)
+    pytest.skip(f"{why}: run the tests as root")
+
+
+def free_port() -> int:
+    """Return a port of loopback that was free a moment ago, for programs that cannot choose one and tell."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
