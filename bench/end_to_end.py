@@ -44,13 +44,13 @@ class Round:
 def build(folder: Path) -> None:
     """Compile the load generator and the sink, and make an RSA key."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, libraries in (("loadgen", ["-lssl", "-lcrypto", "-pthread"]), ("sink", [])):
+    for name, libraries in (("loadgen", "-lssl -lcrypto -pthread"), ("sink", "")):
         source, program = HERE / f"{name}.c", folder / name
         if not program.exists() or program.stat().st_mtime < source.stat().st_mtime:
-            subprocess.run(["cc", "-O2", "-o", program, source, *libraries], check=True)
+            subprocess.run(["cc", "-O2", "-o", str(program), str(source), *libraries.split()], check=True)
     key = folder / "dkim.pem"
     if not key.exists():
-        command = ["openssl", "genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-out", key]
+        command = ["openssl", "genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-out", str(key)]
         subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
         key.chmod(0o600)
 
@@ -154,9 +154,9 @@ def one_round(options: argparse.Namespace, tools: Path) -> Round:
             cpu_per_1000=used / options.count * 1000,
             peak_mb=server.peak_kb / 1024,
             accepted=load["ok"],
-            arrived=seen["unique"],
-            doubled=seen["msgs"] - seen["unique"],
-            signed=seen["dkim"],
+            arrived=int(seen["unique"]),
+            doubled=int(seen["msgs"] - seen["unique"]),
+            signed=int(seen["dkim"]),
             p50_ms=load["lat_p50_ms"],
             p99_ms=load["lat_p99_ms"],
         )

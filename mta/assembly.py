@@ -1,12 +1,13 @@
 """From settings to each part's own small settings: the one place that knows both the configuration and the parts."""
 
 import json
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
 from mta.accounts.account import Account, Directory
 from mta.config.addresses import Relay
-from mta.config.settings import DomainEntry, RouteEntry, Settings
+from mta.config.in_force import NOT_IN_FORCE
+from mta.config.settings import DkimKey, DomainEntry, Part, RouteEntry, Settings
 from mta.delivery.limits import Families, PoolLimits, Timeouts, TlsPolicy, TransportSettings
 from mta.delivery.mx import Route
 from mta.delivery.resolver import ResolverSettings, Server
@@ -82,18 +83,25 @@ def dkim_keys(settings: Settings) -> dict[str, tuple[SigningKey, ...]]:
     Raises:
         ConfigError: a file is no key.
     """
-    found = {}
-    for domain in settings.domain:
-        if domain.dkim:
-            found[domain.name] = tuple(_key(domain, entry.selector, entry.key) for entry in domain.dkim)
-    return found
+    return {
+        domain.name: tuple(signing_key(domain, entry) for entry in domain.dkim)
+        for domain in settings.domain
+        if domain.dkim
+    }
 
 
-def _key(domain: DomainEntry, selector: str, path: Path) -> SigningKey:
+def signing_key(domain: DomainEntry, entry: DkimKey) -> SigningKey:
+    """Return one key of a domain, read from its file.
+
+    Raises:
+        ConfigError: the file is no key.
+    """
     try:
-        return SigningKey.parse(domain.name, selector, path.read_bytes())
+        return SigningKey.parse(domain.name, entry.selector, entry.key.read_bytes())
     except (OSError, ValueError) as error:
-        raise ConfigError(Problem(str(path), None, f'domain "{domain.name}"', str(error))) from None
+        reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)
+        remedy = f"make another: mta dkim keygen {domain.name}"
+        raise ConfigError(Problem(str(entry.key), None, f'domain "{domain.name}"', reason, remedy)) from None
 
 
 def unsigned_domains(settings: Settings) -> frozenset[str]:
@@ -127,7 +135,9 @@ def keyring(settings: Settings) -> Keyring:
         return Keyring.parse(settings.secrets.keyring.reveal())
     except ValueError as error:
         source = settings.secrets.keyring
-        raise ConfigError(Problem(str(source.file or f"${source.env}"), None, "secrets.keyring", str(error))) from None
+        place = str(source.file or f"${source.env}")
+        remedy = "copy it back from your backup; with another keyring no return path made so far is known again"
+        raise ConfigError(Problem(place, None, "secrets.keyring", str(error), remedy)) from None
 
 
 def directory(settings: Settings, stored: Iterable[StoredAccount]) -> Directory:
@@ -151,7 +161,13 @@ def directory(settings: Settings, stored: Iterable[StoredAccount]) -> Directory:
     if both:
         raise ConfigError(
             *(
-                Problem("", None, f'account "{name}"', "is in the configuration and in the store", "remove one of them")
+                Problem(
+                    "",
+                    None,
+                    f'account "{name}"',
+                    "stands in the configuration, and was made by command in the store too",
+                    "rename the one in the configuration, or take it out",
+                )
                 for name in both
             )
         )
@@ -170,25 +186,53 @@ def _stored_account(data: str) -> Account:
     )
 
 
-def needs_restart(old: Settings, new: Settings) -> list[str]:
-    """Return the parts whose changes a reload cannot apply."""
-    changed = []
-    for name in ("hostname", "data_dir", "workers", "store", "http", "secrets", "privacy"):
-        if getattr(old, name) != getattr(new, name):
-            changed.append(name)
-    for name in ("listen", "listen_tls", "listen_plain", "max_connections", "idle_timeout"):
-        if getattr(old.submission, name) != getattr(new.submission, name):
-            changed.append(f"submission.{name}")
-    if old.delivery != new.delivery:
-        changed.append("delivery")
-    for name in ("min_free", "stop_grace"):
-        if getattr(old.queue, name) != getattr(new.queue, name):
-            changed.append(f"queue.{name}")
-    if old.log.format != new.log.format:
-        changed.append("log.format")
-    return changed
+APPLIED_ON_RELOAD = frozenset(
+    {
+        "account",
+        "domain",
+        "route",
+        "inbound.return_path_domain",
+        "log.level",
+        "queue.delay_notice_after",
+        "queue.max_age",
+        "queue.retry",
+        "queue.stop_grace",
+        "submission.idle_timeout",
+        "submission.long_lines",
+        "submission.max_connections",
+        "submission.max_message_size",
+        "submission.max_recipients",
+        "submission.tls",
+    }
+)
+"""The keys whose changes a running server takes over; all others need a restart."""
 
 
-def applied(old: Settings, new: Settings) -> list[str]:
-    """Return the parts whose changes a reload applies."""
-    return [name for name in ("account", "domain", "route", "queue", "log") if getattr(old, name) != getattr(new, name)]
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """The keys that differ between two configurations, by what a reload can do about them."""
+
+    applied: tuple[str, ...]
+    needs_restart: tuple[str, ...]
+
+
+def changes(old: Settings, new: Settings) -> Changes:
+    """Return what differs, but for keys that are not in force."""
+    ignored = {".".join(map(str, key)) for key in NOT_IN_FORCE}
+    names = [name for name in _differing(old, new) if name not in ignored]
+    return Changes(
+        applied=tuple(name for name in names if name in APPLIED_ON_RELOAD),
+        needs_restart=tuple(name for name in names if name not in APPLIED_ON_RELOAD),
+    )
+
+
+def _differing(old: Settings, new: Settings) -> Iterator[str]:
+    for name in Settings.model_fields:
+        one, other = getattr(old, name), getattr(new, name)
+        if not isinstance(one, Part):
+            if one != other:
+                yield name
+            continue
+        for key in type(one).model_fields:
+            if getattr(one, key) != getattr(other, key):
+                yield f"{name}.{key}"

@@ -5,25 +5,31 @@ after it are waited for, then what is idle ends and the store closes.
 """
 
 import asyncio
+import json
 import logging
 import os
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack
 from datetime import timedelta
 from importlib.metadata import version
 from typing import Any, TextIO
 
 from mta import assembly
 from mta.accounts.account import Directory
+from mta.certificates import ServerCertificate, server_certificate
 from mta.clock import SystemClock
 from mta.config.addresses import Listen
 from mta.config.load import Loaded, load
 from mta.control.commands import Door, Reloaded, ServerCommands
+from mta.control.lock import only_server
 from mta.control.protocol import CommandFailed
 from mta.control.server import ControlServer
+from mta.dkim.keys import SigningKey
 from mta.errors import ConfigError, StoreUnavailable
+from mta.inspection import SOCKET, inspected
 from mta.observe.log import setup_logging
-from mta.parts import Parts, build, server_certificate
+from mta.parts import Parts, build, submission_settings
 from mta.submission.settings import Kind
 from mta.web.app import build_app
 from mta.web.server import HttpServer
@@ -32,7 +38,9 @@ PURGE_EVERY = timedelta(seconds=30)
 PURGE_STEP = timedelta(milliseconds=100)
 """Between steps while more is left, so that mail does not wait for the purge."""
 
-_log = logging.getLogger("mta.daemon")
+Keys = Mapping[str, tuple[SigningKey, ...]]
+
+_log = logging.getLogger(__name__)
 
 
 class Daemon:
@@ -41,13 +49,16 @@ class Daemon:
     def __init__(self, loaded: Loaded, events: TextIO, messages: TextIO) -> None:
         """`events` takes the log of events, `messages` what is said to the operator."""
         self._loaded = loaded
-        self._settings = loaded.settings
+        self._at_start = self._settings = loaded.settings
         self._events = events
         self._messages = messages
         self._clock = SystemClock()
         self._parts: Parts | None = None
         self._http: HttpServer | None = None
+        self._is_serving = False
         self._stop = asyncio.Event()
+        self._changing = asyncio.Lock()
+        """Held over a reload, so that two do not mix."""
 
     async def run(self) -> None:
         """Serve until `stop`. Cancelling this skips the waiting for attempts under way.
@@ -56,18 +67,18 @@ class Daemon:
             ConfigError: something that the settings name cannot be used.
             StoreUnavailable: the store cannot be opened.
         """
-        for warning in self._loaded.warnings:
+        for warning in (await inspected(self._loaded, self._clock)).warnings:
             _log.warning("%s", warning)
         async with build(self._settings, self._clock, self._events) as parts:
             app = build_app(parts.scrape, self._problems)
             commands = ServerCommands(self, parts.store.desk(parts.observer), parts.store.reader)
-            socket_path = self._settings.data_dir / "control.sock"
             self._parts = parts
-            async with (
-                HttpServer(self._settings.http.listen, app) as self._http,
-                ControlServer(socket_path, commands),
-                parts.submission,
-            ):
+            async with AsyncExitStack() as stack:
+                stack.enter_context(only_server(self._settings.data_dir))
+                self._http = await stack.enter_async_context(HttpServer(self._settings.http.listen, app))
+                await stack.enter_async_context(parts.submission)
+                # the last: who gets an answer here may use all the others
+                await stack.enter_async_context(ControlServer(self._settings.data_dir / SOCKET, commands))
                 await self._serve(parts)
         _log.info("stopped")
 
@@ -81,7 +92,9 @@ class Daemon:
             chores = [tasks.create_task(parts.transport.tend()), tasks.create_task(self._purge(parts))]
             listeners = ", ".join(f"{kind} {' '.join(at)}" for kind, at in self._listeners().items() if at)
             _log.info("serving %s: %s", self._settings.hostname, listeners)
+            self._is_serving = True
             await self._stop.wait()
+            self._is_serving = False
             _log.info("stopping; %d deliveries are in hand", parts.dispatcher.in_hand)
             grace = self._settings.queue.stop_grace
             tasks.create_task(parts.submission.stop())
@@ -102,8 +115,8 @@ class Daemon:
 
     async def _problems(self) -> Sequence[str]:
         """Return why this worker is not ready to take mail."""
-        if self._stop.is_set():
-            return ["stopping"]
+        if not self._is_serving:
+            return ["stopping" if self._stop.is_set() else "starting"]
         try:
             await self._running().store.check()
         except StoreUnavailable as trouble:
@@ -116,6 +129,14 @@ class Daemon:
     def directory(self) -> Directory:
         """The accounts as they are now."""
         return self._running().directory
+
+    def sends_for(self, domain: str) -> bool:
+        """Return whether a domain is configured as one to send from."""
+        return any(entry.name == domain for entry in self._settings.domain)
+
+    def wake(self) -> None:
+        """Look for what has become due, at once."""
+        self._running().dispatcher.wake()
 
     def status(self) -> Mapping[str, Any]:
         """Return what this process is and does."""
@@ -148,34 +169,48 @@ class Daemon:
     async def refresh_accounts(self) -> None:
         """Look at the accounts of the store again."""
         parts = self._running()
-        parts.directory = assembly.directory(self._settings, await parts.store.reader.accounts())
-        parts.authenticator.replace(parts.directory)
+        async with self._changing:
+            parts.directory = assembly.directory(self._settings, await parts.store.reader.accounts())
+            parts.authenticator.replace(parts.directory)
 
     async def reload(self) -> Reloaded:
         """Read the configuration again and apply it.
 
         Raises:
             ConfigError: it cannot be used, and nothing was changed.
+            StoreUnavailable: the accounts of the store cannot be read, and nothing was changed.
         """
-        parts, old = self._running(), self._settings
+        async with self._changing:
+            return await self._reload(self._running())
+
+    async def _reload(self, parts: Parts) -> Reloaded:
+        old = self._settings
         loaded = await asyncio.to_thread(load, self._loaded.path, os.environ)
+        loaded = await inspected(loaded, self._clock)
         new = loaded.settings
         # all that can fail comes before the first change
-        keys, unsigned = assembly.dkim_keys(new), assembly.unsigned_domains(new)
         directory = assembly.directory(new, await parts.store.reader.accounts())
+        keys, unsigned = assembly.dkim_keys(new), assembly.unsigned_domains(new)
         certificate = server_certificate(new, self._clock)
         routes, schedule = assembly.routes(new), assembly.schedule(new)
 
+        done = Reloaded(
+            applied=(*assembly.changes(old, new).applied, *_renewed(parts, keys, certificate)),
+            needs_restart=assembly.changes(self._at_start, new).needs_restart,
+            warnings=tuple(map(str, loaded.warnings)),
+        )
         self._settings = new
-        parts.directory, parts.certificate = directory, certificate
+        parts.directory, parts.certificate, parts.keys = directory, certificate, keys
         parts.authenticator.replace(directory)
         parts.sealer.replace_keys(keys, unsigned)
         parts.router.replace_routes(routes)
         parts.dispatcher.reschedule(schedule)
         parts.return_path_domains.replace(new)
-        parts.submission.replace_context(certificate.context)
         setup_logging(new.log.level, new.log.format, self._messages)
-        return _told(old, loaded)
+        parts.submission.replace_limits(submission_settings(new))
+        await parts.submission.replace_context(certificate.context)
+        _tell(done)
+        return done
 
     def _listeners(self) -> dict[str, list[str]]:
         bound = self._running().submission.addresses
@@ -196,19 +231,20 @@ class Daemon:
         return self._parts
 
 
-def _told(old_settings: Any, loaded: Loaded) -> Reloaded:
-    """Say what a reload did, to the log and to whoever asked for it."""
-    done = Reloaded(
-        applied=tuple(assembly.applied(old_settings, loaded.settings)),
-        needs_restart=tuple(assembly.needs_restart(old_settings, loaded.settings)),
-        warnings=tuple(map(str, loaded.warnings)),
-    )
+def _renewed(parts: Parts, keys: Keys, certificate: ServerCertificate) -> Iterator[str]:
+    """Name what changed inside of files, which their unchanged names do not show."""
+    if parts.certificate.sha256 != certificate.sha256:
+        yield "certificate"
+    if parts.keys != keys:
+        yield "DKIM keys"
+
+
+def _tell(done: Reloaded) -> None:
     for warning in done.warnings:
         _log.warning("%s", warning)
     _log.info("configuration reloaded: %s", ", ".join(done.applied) or "nothing had changed")
     if done.needs_restart:
         _log.warning("these changes need a restart: %s", ", ".join(done.needs_restart))
-    return done
 
 
 async def serve_until_stopped(loaded: Loaded, events: TextIO, messages: TextIO) -> None:
@@ -219,9 +255,16 @@ async def serve_until_stopped(loaded: Loaded, events: TextIO, messages: TextIO) 
         StoreUnavailable: the store cannot be opened.
     """
     daemon = Daemon(loaded, events, messages)
+    try:
+        await _under_signals(daemon)
+    except ExceptionGroup as group:
+        raise _only(group) from group
+
+
+async def _under_signals(daemon: Daemon) -> None:
     loop = asyncio.get_running_loop()
     async with asyncio.TaskGroup() as tasks:
-        running = tasks.create_task(_run(daemon))
+        running = tasks.create_task(daemon.run())
         reloads: set[asyncio.Task[None]] = set()
 
         def end() -> None:
@@ -237,11 +280,21 @@ async def serve_until_stopped(loaded: Loaded, events: TextIO, messages: TextIO) 
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, end)
         loop.add_signal_handler(signal.SIGHUP, reload)
-        loop.add_signal_handler(signal.SIGUSR1, lambda: _log.info("state: %s", daemon.status()))
+        loop.add_signal_handler(signal.SIGUSR1, _say_state, daemon)
 
 
-async def _run(daemon: Daemon) -> None:
-    await daemon.run()
+def _only(error: Exception) -> Exception:
+    """Return the one error inside task groups: what is known to the caller by its class must not hide in a group."""
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
+
+
+def _say_state(daemon: Daemon) -> None:
+    try:
+        _log.info("state: %s", json.dumps(daemon.status()))
+    except CommandFailed as too_early:
+        _log.info("state: %s", too_early)
 
 
 async def _reload(daemon: Daemon) -> None:

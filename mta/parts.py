@@ -3,30 +3,26 @@
 They are made in the order in which they are needed, so that leaving `build` ends them in the opposite one.
 """
 
-import hashlib
-import os
 import random
 import secrets
-import ssl
 from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from importlib.metadata import version
-from pathlib import Path
 from typing import TextIO
 
 from mta import assembly
 from mta.accounts.account import Directory
-from mta.cli.certificate import self_signed
+from mta.certificates import ServerCertificate, make_data_dir, server_certificate
 from mta.clock import Clock
 from mta.config.settings import Settings
 from mta.delivery.mx import MxRouter
 from mta.delivery.resolver import DnsResolver
 from mta.delivery.signing import DkimSealer
 from mta.delivery.transport import SmtpTransport
-from mta.errors import ConfigError, Problem
+from mta.dkim.keys import SigningKey
 from mta.events import Event, Observer
 from mta.mail.token import ReturnPaths
 from mta.observe.log import LogObserver
@@ -43,18 +39,8 @@ from mta.submission.connection import Services
 from mta.submission.server import SubmissionServer
 from mta.submission.settings import Endpoint, Kind, SubmissionSettings
 
-SELF_SIGNED_DAYS = 825
-"""As long as clients still take a self-signed certificate."""
 PASSWORD_THREADS = 2
 SIGNING_THREADS = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Certificate:
-    """What the submission listeners show, and the digest by which our own commands know it."""
-
-    context: ssl.SSLContext
-    sha256: str
 
 
 @dataclass(slots=True)
@@ -62,7 +48,9 @@ class Parts:
     """What runs, for those who start, change or ask it."""
 
     directory: Directory
-    certificate: Certificate
+    certificate: ServerCertificate
+    keys: Mapping[str, tuple[SigningKey, ...]]
+    """Those that sign, by domain."""
     store: SqliteStore
     observer: Observer
     scrape: Scrape
@@ -116,7 +104,8 @@ async def build(settings: Settings, clock: Clock, events: TextIO) -> AsyncIterat
     registry = worker_registry()
     metrics = MetricsObserver(registry, version("mta"))
     observer = Observers((LogObserver(events, settings.log.format), metrics))
-    keyring = assembly.keyring(settings)
+    keyring, keys = assembly.keyring(settings), assembly.dkim_keys(settings)
+    make_data_dir(settings)
     certificate = server_certificate(settings, clock)
     async with AsyncExitStack() as stack:
         threads = [
@@ -125,7 +114,7 @@ async def build(settings: Settings, clock: Clock, events: TextIO) -> AsyncIterat
         ]
         store = await stack.enter_async_context(
             SqliteStore.open(
-                str(_data_dir(settings) / settings.store.url.path),
+                str(settings.store_path),
                 clock,
                 min_free=settings.queue.min_free,
                 dice=dice,
@@ -139,7 +128,7 @@ async def build(settings: Settings, clock: Clock, events: TextIO) -> AsyncIterat
         stack.push_async_callback(transport.close)
         own_names = frozenset({settings.hostname})
         router = MxRouter(resolver, assembly.routes(settings), own_names, settings.delivery.port, dice)
-        sealer = DkimSealer(assembly.dkim_keys(settings), assembly.unsigned_domains(settings), threads[1], clock)
+        sealer = DkimSealer(keys, assembly.unsigned_domains(settings), threads[1], clock)
         dispatcher = Dispatcher(
             store,
             World(router, sealer, transport),
@@ -166,10 +155,12 @@ async def build(settings: Settings, clock: Clock, events: TextIO) -> AsyncIterat
             acceptor,
             router.is_routed,
             lambda: secrets.token_hex(4),
+            metrics,
         )
         yield Parts(
             directory=directory,
             certificate=certificate,
+            keys=keys,
             store=store,
             observer=observer,
             scrape=Scrape(registry, QueueGauges(store), clock),
@@ -202,53 +193,3 @@ def submission_settings(settings: Settings) -> SubmissionSettings:
         take_long_lines=submission.long_lines == "accept",
         stop_grace=settings.queue.stop_grace,
     )
-
-
-def server_certificate(settings: Settings, clock: Clock) -> Certificate:
-    """Return the configured certificate, or a self-signed one of our own, made once and kept in `data_dir`.
-
-    Raises:
-        ConfigError: the files do not belong together, or are no certificate.
-    """
-    tls = settings.submission.tls
-    cert, key = (tls.cert, tls.key) if tls.cert and tls.key else _self_signed(settings, clock)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3 if tls.min_version == "1.3" else ssl.TLSVersion.TLSv1_2
-    try:
-        context.load_cert_chain(cert, key)
-        der = ssl.PEM_cert_to_DER_cert(_first_certificate(cert.read_text("ascii")))
-    except (OSError, ValueError) as error:
-        remedy = "check that the two files belong together: openssl x509 -noout -pubkey, openssl pkey -pubout"
-        raise ConfigError(Problem(str(cert), None, "submission.tls", f"{key}: {error}", remedy)) from None
-    return Certificate(context, hashlib.sha256(der).hexdigest())
-
-
-def _first_certificate(pem: str) -> str:
-    end = "-----END CERTIFICATE-----"
-    begin, stop = pem.find("-----BEGIN CERTIFICATE-----"), pem.find(end)
-    if begin < 0 or stop < 0:
-        raise ValueError("there is no certificate in it")
-    return pem[begin : stop + len(end)]
-
-
-def _self_signed(settings: Settings, clock: Clock) -> tuple[Path, Path]:
-    folder = _data_dir(settings)
-    cert, key = folder / "self-signed.pem", folder / "self-signed.key"
-    if not (cert.exists() and key.exists()):
-        made = self_signed(settings.hostname, now=clock.now(), days=SELF_SIGNED_DAYS)
-        for path, octets in ((key, made.key_pem), (cert, made.cert_pem)):
-            path.unlink(missing_ok=True)
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "wb") as stream:
-                stream.write(octets)
-    return cert, key
-
-
-def _data_dir(settings: Settings) -> Path:
-    folder = settings.data_dir
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        remedy = f"make it, and give it to the user that mta runs as: install -d -m 700 {folder}"
-        raise ConfigError(Problem("", None, "data_dir", f"{folder}: {error.strerror}", remedy)) from None
-    return folder

@@ -39,14 +39,20 @@ def show(app: App, name: str, as_json: bool) -> None:
 @account.command("add")
 @click.argument("name")
 @click.option("--domain", "domains", multiple=True, required=True, help="A domain to send from; may be repeated.")
-@click.option("--stream", type=click.Choice(["transactional", "bulk"]), default="transactional", show_default=True)
+@click.option(
+    "--stream",
+    type=click.Choice(["transactional", "bulk"]),
+    default="transactional",
+    show_default=True,
+    help="What its mail is, unless the mail says otherwise.",
+)
 @json_option
 @command
 def add(app: App, name: str, domains: tuple[str, ...], stream: str, as_json: bool) -> None:
     """Make an account in the store; its password is shown once."""
     if any(row["name"] == name for row in _accounts(app)):
         fail(f"there is an account {name!r} already; mta account show {name}", EX_NO)
-    row = next(app.client().ask("account.add", name=name, domains=list(domains), stream=stream))
+    row = app.client().one("account.add", name=name, domains=list(domains), stream=stream)
     _show_password(app, row, as_json)
 
 
@@ -60,15 +66,16 @@ def passwd(app: App, name: str, as_json: bool) -> None:
     if found is None:
         fail(f"there is no account {name!r}; mta account list shows all", EX_NO)
     if found["kept_in"] == "store":
-        _show_password(app, next(app.client().ask("account.passwd", name=name)), as_json)
+        _show_password(app, app.client().one("account.passwd", name=name), as_json)
         return
     password = generate_secret(secrets.token_bytes(24))
     hashed = hash_password(password)
     output = app.output(json=as_json)
     if output.is_json:
         output.record({"name": name, "password": password, "password_hash": hashed})
+        return
     output.line(f"password {password}   (shown this once; only its hash is kept)")
-    output.line("")
+    output.line()
     output.line(f'account "{name}" stands in a file: replace this line in its [[account]], then run mta reload:')
     output.line(f'password_hash = "{hashed}"')
 
@@ -77,6 +84,7 @@ def _show_password(app: App, row: dict[str, Any], as_json: bool) -> None:
     output = app.output(json=as_json)
     if output.is_json:
         output.record(row)
+        return
     output.line(f"account  {row['name']}")
     output.line(f"password {row['password']}   (shown this once; only its hash is kept)")
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import wraps
 from os import environ
 from pathlib import Path
+from traceback import extract_tb
 from typing import Concatenate, NoReturn, ParamSpec, TypeVar
 
 import click
@@ -14,13 +15,17 @@ from mta.cli.output import Output
 from mta.config.load import Loaded, find_config, load
 from mta.control.client import Client
 from mta.control.protocol import CommandFailed
-from mta.errors import ConfigError, StoreUnavailable
+from mta.errors import ConfigError, MtaError, StoreUnavailable
+from mta.inspection import SOCKET
+from mta.mail.reply import clean
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
+# sysexits.h, but for 1 (a negative answer) and 2 (what click says of wrong usage)
 EX_OK, EX_NO, EX_USAGE = 0, 1, 2
-EX_DATAERR, EX_UNAVAILABLE, EX_TEMPFAIL, EX_CONFIG = 65, 69, 75, 78
+EX_DATAERR, EX_UNAVAILABLE, EX_SOFTWARE, EX_CANTCREAT, EX_IOERR = 65, 69, 70, 73, 74
+EX_TEMPFAIL, EX_NOPERM, EX_CONFIG = 75, 77, 78
 
 
 @dataclass(slots=True)
@@ -28,7 +33,6 @@ class App:
     """One invocation of `mta`."""
 
     config_option: str | None
-    json: bool = False
     _loaded: Loaded | None = field(default=None, repr=False)
 
     def loaded(self) -> Loaded:
@@ -43,11 +47,11 @@ class App:
 
     def client(self) -> Client:
         """Return the way to the running server."""
-        return Client(self.loaded().settings.data_dir / "control.sock")
+        return Client(self.loaded().settings.data_dir / SOCKET)
 
-    def output(self, *, json: bool = False) -> Output:
+    def output(self, *, json: bool) -> Output:
         """Return where results are printed."""
-        return Output(sys.stdout, json=self.json or json)
+        return Output(sys.stdout, json=json)
 
 
 pass_app = click.make_pass_decorator(App)
@@ -61,20 +65,45 @@ def command(function: Callable[Concatenate[App, P], T]) -> Callable[P, T]:
     def run(app: App, /, *args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return function(app, *args, **kwargs)
-        except ConfigError as error:
-            fail(str(error), EX_CONFIG)
-        except CommandFailed as failure:
-            fail(failure.text, failure.exit_code)
-        except StoreUnavailable as trouble:
-            fail(f"the store cannot be read: {trouble}", EX_TEMPFAIL)
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise  # click knows what to do with its own, and with a reader who has seen enough
+        except Exception as error:
+            fail(*explain(error))
 
     return run
 
 
+def explain(error: Exception) -> tuple[str, int]:
+    """Return what an operator is told of an exception, and the exit code."""
+    match error:
+        case ConfigError():
+            return str(error), EX_CONFIG
+        case CommandFailed():
+            return error.text, error.exit_code
+        case StoreUnavailable():
+            return f"the store cannot be used: {error}", EX_TEMPFAIL
+        case MtaError():
+            return str(error), EX_TEMPFAIL
+        case PermissionError():
+            return f"{_about(error)}; run this as root or the server's user", EX_NOPERM
+        case OSError():
+            return _about(error), EX_IOERR
+        case _:
+            place = extract_tb(error.__traceback__)[-1]
+            name = type(error).__name__
+            return f"a mistake in mta itself: {name}: {error} ({place.filename}:{place.lineno})", EX_SOFTWARE
+
+
 def fail(text: str, exit_code: int) -> NoReturn:
     """End the command with a message for the operator."""
-    click.echo(f"mta: {text}" if "\n" not in text else text, err=True)
+    lines = [clean(line) for line in text.split("\n")]
+    click.echo("\n".join(lines if len(lines) > 1 else [f"mta: {lines[0]}"]), err=True)
     raise SystemExit(exit_code)
+
+
+def _about(error: OSError) -> str:
+    said = error.strerror or str(error)
+    return f"{error.filename}: {said}" if error.filename is not None else said
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON (lists as JSON Lines).")

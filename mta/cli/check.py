@@ -1,9 +1,14 @@
 """`mta check`: the configuration and everything it points to, validated."""
 
+import asyncio
+
 import click
 
 from mta.cli.app import EX_CONFIG, EX_NO, App, command, json_option
+from mta.cli.output import Output
+from mta.clock import SystemClock
 from mta.errors import ConfigError, Problem
+from mta.inspection import inspect
 
 
 @click.command("check")
@@ -11,35 +16,45 @@ from mta.errors import ConfigError, Problem
 @json_option
 @command
 def check(app: App, strict: bool, as_json: bool) -> None:
-    """Validate the configuration and all files it names. Exit 78 for errors; warnings alone exit 0."""
+    """Validate the configuration and all that it points to.
+
+    Exit 78 for errors, which `mta serve` refuses too; warnings alone exit 0.
+    """
     output = app.output(json=as_json)
     try:
         loaded = app.loaded()
     except ConfigError as error:
-        for problem in error.problems:
-            _print(output.is_json, "error", problem, app)
+        _report(output, error.problems, "error")
         raise SystemExit(EX_CONFIG) from None
-    for problem in loaded.warnings:
-        _print(output.is_json, "warning", problem, app)
+    report = asyncio.run(inspect(loaded.settings, SystemClock()))
+    warnings = (*loaded.warnings, *report.warnings)
+    _report(output, report.errors, "error")
+    _report(output, warnings, "warning")
+    if report.errors:
+        raise SystemExit(EX_CONFIG)
     settings = loaded.settings
-    output.line(
-        f"{loaded.path}: ok: {settings.hostname}, {len(settings.domain)} domains, {len(settings.account)} accounts"
-        + (f", {len(loaded.warnings)} warnings" if loaded.warnings else "")
-    )
-    raise SystemExit(EX_NO if strict and loaded.warnings else 0)
+    counted = [_counted(len(settings.domain), "domain"), _counted(len(settings.account), "account")]
+    if warnings:
+        counted.append(_counted(len(warnings), "warning"))
+    output.line(f"{loaded.path}: ok: {settings.hostname}, {', '.join(counted)}")
+    raise SystemExit(EX_NO if strict and warnings else 0)
 
 
-def _print(as_json: bool, severity: str, problem: Problem, app: App) -> None:
-    if as_json:
-        app.output(json=True).record(
-            {
-                "severity": severity,
-                "file": problem.file,
-                "line": problem.line,
-                "key": problem.key,
-                "reason": problem.reason,
-                "remedy": problem.remedy,
-            }
-        )
-    else:
-        click.echo(f"{severity}: {problem}", err=severity == "error")
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _report(output: Output, problems: tuple[Problem, ...], severity: str) -> None:
+    for problem in problems:
+        if output.is_json:
+            output.record(
+                {
+                    "severity": severity,
+                    "file": problem.file,
+                    "line": problem.line,
+                    "key": problem.key,
+                    "reason": problem.reason,
+                    "remedy": problem.remedy,
+                }
+            )
+        output.line(f"{severity}: {problem}")

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import click
 
+from mta import assembly
 from mta.cli.app import EX_DATAERR, EX_NO, App, command, fail, json_option
 from mta.config.settings import DomainEntry, Settings
-from mta.dkim.keys import SigningKey
 from mta.mail.address import parse_domain
 
 
@@ -32,7 +32,7 @@ def records(settings: Settings, domain: DomainEntry) -> list[Record]:
     bounce = domain.return_path or settings.inbound.return_path_domain or settings.hostname
     wanted = []
     for entry in domain.dkim or ():
-        key = SigningKey.parse(domain.name, entry.selector, entry.key.read_bytes())
+        key = assembly.signing_key(domain, entry)
         why = f"receivers check our {key.algorithm.value} signatures with it"
         wanted.append(Record(key.dns_name, "TXT", key.dns_record, why, key.zone_line()))
     wanted += [
@@ -66,6 +66,8 @@ def dns(app: App, domain: str | None, as_json: bool) -> None:
     output = app.output(json=as_json)
     for each in chosen:
         output.line(f"; --- {each.name}")
+        if each.dkim is None:
+            output.line(f"; there is no DKIM key yet, and mail is held for want of one: mta dkim keygen {each.name}")
         for record in records(settings, each):
             output.line(f"; {record.why}")
             if output.is_json:

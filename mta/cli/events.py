@@ -22,8 +22,8 @@ _POLL = 0.5
 
 @click.command("events")
 @click.option("--follow", is_flag=True, help="Go on with what happens next, until interrupted.")
-@click.option("--account", metavar="NAME")
-@click.option("--type", "kind", type=click.Choice([kind.value for kind in EventType]))
+@click.option("--account", metavar="NAME", help="Of one account.")
+@click.option("--type", "kind", type=click.Choice([kind.value for kind in EventType]), help="Of one type.")
 @click.option("--since", metavar="WHEN", default="1h", show_default=True, help='"2h" ago, or an ISO 8601 time (UTC).')
 @json_option
 @command
@@ -41,6 +41,7 @@ def events(app: App, follow: bool, account: str | None, kind: str | None, since:
                 page = await reader.events(begin, chosen, account, after, _PAGE)
                 for event in page:
                     _print(output, event)
+                output.flush()
                 after = page[-1].id if page else after
                 if len(page) < _PAGE:
                     if not follow:
@@ -64,8 +65,8 @@ def _print(output: Output, event: Event) -> None:
 def _when(text: str) -> datetime:
     try:
         return datetime.now(UTC) - parse_duration(text)
-    except ValueError:
-        pass
+    except (ValueError, OverflowError):
+        pass  # then it is a time
     try:
         at = datetime.fromisoformat(text)
     except ValueError:

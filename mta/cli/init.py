@@ -1,6 +1,7 @@
 """`mta init`: a folder from which `mta serve` works at once, with keys, certificate, keyring and a first account."""
 
 import secrets
+import shlex
 import socket
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -8,8 +9,8 @@ from pathlib import Path
 
 import click
 
-from mta.accounts.password import hash_password
-from mta.cli.app import EX_DATAERR, App, command, fail
+from mta.accounts.password import generate_secret, hash_password
+from mta.cli.app import EX_CANTCREAT, EX_DATAERR, App, command, fail, json_option
 from mta.cli.certificate import self_signed
 from mta.dkim import keys
 from mta.mail.address import parse_domain
@@ -78,10 +79,10 @@ def make(folder: Path, hostname: str, domain: str, ports: str, now: datetime) ->
 
     Raises:
         FileExistsError: one of the files is there already; nothing was changed.
-        OSError: the folder cannot be written.
+        OSError: the folder cannot be written; no file was left there.
     """
     certificate = self_signed(hostname, now=now, days=CERTIFICATE_DAYS)
-    password = secrets.token_urlsafe(24)
+    password = generate_secret(secrets.token_bytes(24))
     config = _TEMPLATE.format(
         hostname=hostname,
         domain=domain,
@@ -101,20 +102,35 @@ def make(folder: Path, hostname: str, domain: str, ports: str, now: datetime) ->
         if path.exists():
             raise FileExistsError(str(path))
     (folder / "data").mkdir(mode=0o700, parents=True, exist_ok=True)
-    for path, octets in files.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch(mode=0o600, exist_ok=False)
-        path.write_bytes(octets)
+    written: list[Path] = []
+    try:
+        for path, octets in files.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch(mode=0o600, exist_ok=False)
+            written.append(path)
+            path.write_bytes(octets)
+    except OSError:
+        for path in written:  # so that it can be tried again
+            path.unlink()
+        raise
     return Made(folder / "mta.toml", ACCOUNT, password)
 
 
 @click.command("init")
 @click.option("--hostname", help="This machine's full name [default: what the system says].")
 @click.option("--domain", help="The first domain to send from [default: the hostname without its first label].")
-@click.option("--dir", "folder", type=click.Path(path_type=Path, file_okay=False), default=".", help="Where [.].")
+@click.option(
+    "--dir",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=".",
+    show_default="here",
+    help="Where to put it all.",
+)
 @click.option("--high-ports", is_flag=True, help="Listen on loopback and ports above 1024, to try it out.")
+@json_option
 @command
-def init(app: App, hostname: str | None, domain: str | None, folder: Path, high_ports: bool) -> None:
+def init(app: App, hostname: str | None, domain: str | None, folder: Path, high_ports: bool, as_json: bool) -> None:
     """Make a working mta.toml with DKIM keys, a certificate and a first account."""
     try:
         host = parse_domain(hostname or socket.getfqdn())
@@ -127,18 +143,18 @@ def init(app: App, hostname: str | None, domain: str | None, folder: Path, high_
     try:
         made = make(folder, host, sending, HIGH_PORTS if high_ports else STANDARD_PORTS, datetime.now(UTC))
     except FileExistsError as error:
-        fail(f"{error} is there already, and nothing was changed; choose another --dir, or move it away", 73)
+        fail(f"{error} is there already, and nothing was changed; choose another --dir, or move it away", EX_CANTCREAT)
     except OSError as error:
-        fail(f"{folder}: {error.strerror}: {error.filename}; choose another --dir or run as its owner", 73)
-    output = app.output()
+        fail(f"{error.filename or folder}: {error.strerror}; choose another --dir, or run as its owner", EX_CANTCREAT)
+    output = app.output(json=as_json)
     if output.is_json:
         output.record({"config": str(made.config), "account": made.account, "password": made.password})
         return
     output.line(f"made {made.config} and its keys for {sending}")
     output.line(f"account  {made.account}")
     output.line(f"password {made.password}   (shown this once; only its hash is kept)")
-    where = "" if folder == Path() else f" -c {made.config}"
-    output.line("")
+    where = "" if folder == Path() else f" -c {shlex.quote(str(made.config))}"
+    output.line()
     output.line(f"next: mta{where} check     validates everything")
     output.line(f"      mta{where} dns       prints the records to publish")
     output.line(f"      mta{where} serve     runs")

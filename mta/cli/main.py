@@ -1,5 +1,8 @@
 """The `mta` command: its options and its groups of commands."""
 
+import io
+import sys
+
 import click
 
 from mta.cli.account import account
@@ -32,4 +35,6 @@ for _command in (init, check, serve, demo, send, queue, why, dkim, dns, account,
 
 def main() -> None:
     """Run the command line."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a letter that a terminal lacks is no reason to stop
     cli(prog_name="mta")

@@ -10,9 +10,12 @@ from rich.text import Text
 
 from mta.mail.reply import clean
 
+_ENDLESS = 100_000
+"""Columns of what is no terminal: a row is a line there, however long."""
+
 
 class Output:
-    """Prints the rows of one command."""
+    """Prints the results of one command."""
 
     def __init__(self, stream: IO[str], *, json: bool) -> None:
         self._stream = stream
@@ -37,31 +40,36 @@ class Output:
             table.add_column(column.replace("_", " ").upper(), overflow="fold")
         for row in rows:
             table.add_row(*(Text(_cell(row.get(column))) for column in columns))
-        console = Console(file=self._stream, width=None if self._stream.isatty() else 200, highlight=False)
-        console.print(table)
+        width = None if self._stream.isatty() else _ENDLESS
+        Console(file=self._stream, width=width, highlight=False).print(table)
 
     def record(self, row: Mapping[str, Any]) -> None:
         """Print one object: as a line of JSON, or as lines of `key: value`."""
         if self._json:
-            self._stream.write(json.dumps(row, default=str, ensure_ascii=False) + "\n")
+            # ASCII only, so that no letter of a stranger reaches a terminal as it is
+            self._stream.write(json.dumps(row, default=str) + "\n")
             return
         width = max((len(key) for key in row), default=0)
         for key, value in row.items():
             self.line(f"{key.replace('_', ' '):<{width}}  {_cell(value)}")
 
-    def line(self, text: str) -> None:
+    def line(self, text: str = "") -> None:
         """Print a line for people; nothing when a program reads."""
         if not self._json:
-            self._stream.write(text + "\n")
+            self._stream.write(clean(text) + "\n")
+
+    def flush(self) -> None:
+        """Let the reader have what was printed, for a command that goes on."""
+        self._stream.flush()
 
 
 def _cell(value: object) -> str:
     match value:
-        case None:
+        case None | "":
             return "-"
         case bool():
             return "yes" if value else "no"
         case list() | tuple():
-            return ", ".join(map(_cell, value))
+            return ", ".join(map(_cell, value)) or "-"
         case _:
             return clean(str(value))

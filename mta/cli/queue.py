@@ -1,14 +1,13 @@
 """`mta queue`: what waits, and how to change it."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 import click
 
 from mta.cli.app import EX_NO, EX_USAGE, App, command, fail, json_option
 from mta.cli.reading import read
-from mta.config.values import parse_duration
+from mta.cli.times import Span, age, spelled, until
 from mta.queue.model import State
 from mta.storage.views import QueueRow, Selector
 
@@ -22,29 +21,17 @@ def queue() -> None:
     """The queue: what waits, why, and how to change it."""
 
 
-class _Duration(click.ParamType[timedelta]):
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
-        if isinstance(value, timedelta):
-            return value
-        try:
-            return parse_duration(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-
-
 def selecting(function: F) -> F:
     """Add the selectors: all that are given must hold."""
     for option in reversed(
         [
             click.option("--id", metavar="ID", help="A queue id (all its deliveries) or a delivery's id."),
-            click.option("--account", metavar="NAME"),
+            click.option("--account", metavar="NAME", help="Whose mail it is."),
             click.option("--domain", metavar="DOMAIN", help="The recipient's domain."),
             click.option("--site", metavar="SITE", help="The host or relay it goes to."),
-            click.option("--state", type=click.Choice([state.value for state in State])),
-            click.option("--older-than", type=_Duration(), metavar="AGE", help='Accepted that long ago, such as "4h".'),
-            click.option("--tag", metavar="TAG"),
+            click.option("--state", type=click.Choice([state.value for state in State]), help="The state it is in."),
+            click.option("--older-than", type=Span(), metavar="AGE", help='Accepted that long ago, such as "4h".'),
+            click.option("--tag", metavar="TAG", help="What X-MTA-Tag said."),
         ]
     ):
         function = option(function)
@@ -53,11 +40,14 @@ def selecting(function: F) -> F:
 
 @queue.command("list")
 @selecting
-@click.option("--limit", type=click.IntRange(1, 100_000), default=100, show_default=True)
+@click.option("--limit", type=click.IntRange(1, 100_000), default=100, show_default=True, help="At most so many.")
 @json_option
 @command
 def list_rows(app: App, /, limit: int, as_json: bool, **selectors: Any) -> None:
-    """Show deliveries; those that may still be attempted, unless --id or --state says otherwise."""
+    """Show deliveries.
+
+    Those that may still be attempted, unless --id or --state says otherwise.
+    """
     rows = read(app, lambda reader: reader.select(_selector(selectors), limit + 1))
     output = app.output(json=as_json)
     output.rows([shown(row) for row in rows[:limit]], _COLUMNS, "the queue is empty")
@@ -77,28 +67,28 @@ def show(app: App, id: str, as_json: bool) -> None:
     output = app.output(json=as_json)
     for row in rows:
         output.record(shown(row))
-        output.line("")
+        output.line()
 
 
 @queue.command("stats")
 @json_option
 @command
 def stats(app: App, as_json: bool) -> None:
-    """Count what waits, by state, and by age for the domains that have most."""
+    """Count what waits, by state, domain and age."""
     found = read(app, lambda reader: reader.stats())
     output = app.output(json=as_json)
     totals = [
-        {"state": state.value, "deliveries": total.count, "oldest": _age(total.oldest)}
+        {"state": state.value, "deliveries": total.count, "oldest": age(total.oldest)}
         for state, total in found.totals.items()
     ]
     output.rows(totals, ["state", "deliveries", "oldest"], "the queue is empty")
-    names = [f"up_to_{_span(age)}" for age in found.ages] + ["older"]
+    names = [f"up_to_{spelled(limit)}" for limit in found.ages] + ["older"]
     domains = [
         {"domain": row.domain, "deliveries": row.count, **dict(zip(names, row.by_age, strict=True))}
         for row in found.domains
     ]
     if domains:
-        output.line("")
+        output.line()
         output.rows(domains, ["domain", "deliveries", *names])
 
 
@@ -115,7 +105,7 @@ def _change(name: str, help_text: str) -> None:
             fail("say which deliveries: a selector such as --id or --domain, or --all", EX_USAGE)
         if name == "hold" and not reason:
             fail("say why with --reason: mta why shows it", EX_USAGE)
-        row = next(app.client().ask(f"queue.{name}", reason=reason, **_wire(selectors)))
+        row = app.client().one(f"queue.{name}", reason=reason, **_wire(selectors))
         output = app.output(json=as_json)
         if output.is_json:
             output.record(row)
@@ -140,7 +130,7 @@ def shown(row: QueueRow) -> dict[str, Any]:
         "id": row.queue_id,
         "delivery": row.id,
         "state": row.state.value,
-        "age": _age(row.accepted_at),
+        "age": age(row.accepted_at),
         "accepted_at": row.accepted_at.isoformat(),
         "account": row.account,
         "stream": row.stream.value,
@@ -150,7 +140,7 @@ def shown(row: QueueRow) -> dict[str, Any]:
         "message_id": row.message_id,
         "size": row.size,
         "attempts": row.attempts,
-        "due": _in(row) if row.state is State.QUEUED else None,
+        "due": until(row.due_at) if row.state is State.QUEUED else None,
         "due_at": row.due_at.isoformat() if row.state is State.QUEUED else None,
         "site": row.site,
         "reply": str(row.reply) if row.reply else None,
@@ -170,22 +160,3 @@ def _selector(selectors: dict[str, Any]) -> Selector:
 def _wire(selectors: dict[str, Any]) -> dict[str, Any]:
     older = selectors.get("older_than")
     return {**selectors, "older_than": older.total_seconds() if older is not None else None}
-
-
-def _in(row: QueueRow) -> str:
-    left = row.due_at - datetime.now(UTC)
-    return "now" if left <= timedelta(0) else f"in {_span(left)}"
-
-
-def _age(at: datetime | None) -> str | None:
-    return None if at is None else _span(datetime.now(UTC) - at)
-
-
-def _span(span: timedelta) -> str:
-    seconds = int(span.total_seconds())
-    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
-        if seconds >= length:
-            rest = seconds % length // {"d": 3600, "h": 60, "m": 1}[unit]
-            smaller = {"d": "h", "h": "m", "m": "s"}[unit]
-            return f"{seconds // length}{unit}{rest}{smaller}" if rest else f"{seconds // length}{unit}"
-    return f"{max(0, seconds)}s"

@@ -16,6 +16,7 @@ def read(app: App, question: Callable[[Reader], Awaitable[T]]) -> T:
 
     Raises:
         StoreUnavailable: there is none yet, or it cannot be read.
+        OSError: its folder is not for us.
     """
 
     async def ask() -> T:

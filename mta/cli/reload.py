@@ -9,16 +9,18 @@ from mta.cli.app import App, command, json_option
 @json_option
 @command
 def reload(app: App, as_json: bool) -> None:
-    """Apply accounts, domains, keys, certificates, routes and limits without dropping a connection.
+    """Let the running server read its configuration again.
 
-    A configuration that cannot be used changes nothing; what needs a restart is named.
+    Accounts, domains, keys, certificates, routes and limits change without dropping a connection; what needs a restart
+    is named. A configuration that cannot be used changes nothing.
     """
     output = app.output(json=as_json)
-    for row in app.client().ask("reload"):
-        if output.is_json:
-            output.record(row)
-        output.line(f"applied: {', '.join(row['applied']) or 'nothing had changed'}")
-        for warning in row["warnings"]:
-            output.line(f"warning: {warning}")
-        if row["needs_restart"]:
-            output.line(f"needs a restart: {', '.join(row['needs_restart'])}")
+    row = app.client().one("reload")
+    if output.is_json:
+        output.record(row)
+        return
+    output.line(f"applied: {', '.join(row['applied']) or 'nothing had changed'}")
+    for warning in row["warnings"]:
+        output.line(f"warning: {warning}")
+    if row["needs_restart"]:
+        output.line(f"needs a restart: {', '.join(row['needs_restart'])}")

@@ -10,6 +10,7 @@ from typing import IO
 import click
 
 from mta.cli.app import EX_DATAERR, EX_NO, EX_TEMPFAIL, EX_UNAVAILABLE, App, command, fail, json_option
+from mta.mail.address import Mailbox
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,9 @@ class Door:
 @click.option("--from", "sender", required=True, metavar="A", help="Reverse-path, and From where the file has none.")
 @click.option("--to", "recipients", required=True, multiple=True, metavar="B", help="Recipient; may be repeated.")
 @click.option("--account", metavar="N", help="Whose mail it is [default: the only account, or the one of A's domain].")
-@click.option("--stream", type=click.Choice(["transactional", "bulk"]), help="[default: the account's]")
+@click.option(
+    "--stream", type=click.Choice(["transactional", "bulk"]), help="What it is [default: what the account sends]."
+)
 @click.argument("file", type=click.File("rb"))
 @json_option
 @command
@@ -43,9 +46,9 @@ def send(
     as_json: bool,
 ) -> None:
     """Submit the message in FILE (- for standard input): a header, a blank line, a body."""
+    _check_addresses(sender, recipients)
     content = _complete(file.read(), sender, recipients)
-    row = next(app.client().ask("credential", account=account, stream=stream, sender=sender))
-    door = Door(**row)
+    door = Door(**app.client().one("credential", account=account, stream=stream, sender=sender))
     try:
         with _connect(door) as client:
             client.login(door.login, door.password)
@@ -59,8 +62,17 @@ def send(
     queue_id = reply.rpartition(" ")[2]
     if output.is_json:
         output.record({"queue_id": queue_id, "reply": reply})
-    output.line(f"{reply}")
+        return
+    output.line(reply)
     output.line(f"what becomes of it: mta why {queue_id}")
+
+
+def _check_addresses(sender: str, recipients: tuple[str, ...]) -> None:
+    try:
+        for address in (sender, *recipients):
+            Mailbox.parse(address, utf8=True)
+    except ValueError as error:
+        fail(f"{error}; write an address such as alice@example.com", EX_DATAERR)
 
 
 def _complete(octets: bytes, sender: str, recipients: tuple[str, ...]) -> bytes:

@@ -1,6 +1,5 @@
 """`mta why`: the whole story of a message, a Message-ID or a recipient, in one command."""
 
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
@@ -9,15 +8,17 @@ from mta.cli.app import EX_NO, App, command, fail, json_option
 from mta.cli.output import Output
 from mta.cli.queue import shown
 from mta.cli.reading import read
+from mta.cli.times import stamp, until
 from mta.events import Event, EventType
 from mta.events_json import event_to_json
-from mta.mail.reply import clean
 from mta.queue.model import Message, State
 from mta.storage.reading import Reader
 from mta.storage.views import QueueRow, Selector
 
 MOST = 10
 """Messages told of at once; a recipient may have had many."""
+
+_UNDER_TEXT = " " * 23
 
 Story = tuple[Message, list[QueueRow], list[Event]]
 
@@ -27,7 +28,10 @@ Story = tuple[Message, list[QueueRow], list[Event]]
 @json_option
 @command
 def why(app: App, text: str, as_json: bool) -> None:
-    """Tell what became of a message: each attempt with host, TLS, reply and time, what holds it now, when next."""
+    """Tell what became of a message.
+
+    Each attempt with host, TLS, reply and time; what holds it now; when it is tried next.
+    """
     stories, more = read(app, lambda reader: _stories(reader, text))
     if not stories:
         fail(f"nothing is known of {text!r}: no queue id, delivery id, Message-ID or recipient is like that", EX_NO)
@@ -67,19 +71,20 @@ def _as_json(message: Message, rows: list[QueueRow], events: list[Event]) -> dic
 
 
 def _tell(output: Output, message: Message, rows: list[QueueRow], events: list[Event]) -> None:
-    sender = clean(str(message.reverse_path))
-    output.line(f"{message.id}  {clean(message.message_id)}")
+    output.line(f"{message.id}  {message.message_id}")
     output.line(
-        f"  {_time(message.accepted_at)}  accepted from account {message.account} ({message.stream.value}), "
-        f"sender <{sender}>, {message.size} octets{_entry(events)}"
+        f"  {stamp(message.accepted_at)}  accepted from account {message.account} ({message.stream.value}), "
+        f"sender <{message.reverse_path}>, {message.size} octets"
     )
+    if entry := _entry(events):
+        output.line(f"{_UNDER_TEXT}{entry}")
     for row in rows:
-        output.line(f"  to {clean(row.recipient)}: {_standing(row)}")
+        output.line(f"  to {row.recipient}: {_standing(row)}")
         for event in events:
             if event.delivery_id == row.id:
                 for line in _event_lines(event):
                     output.line(f"    {line}")
-    output.line("")
+    output.line()
 
 
 def _entry(events: list[Event]) -> str:
@@ -87,47 +92,40 @@ def _entry(events: list[Event]) -> str:
     if accepted is None:
         return ""
     if "dsn_for" in accepted.detail:
-        return f", our notification about {accepted.detail['dsn_for']}"
-    said = [f"{key} {accepted.detail[key]}" for key in ("protocol", "tls", "helo") if accepted.detail.get(key)]
-    return clean(", ".join(["", *said]))
+        return f"our notification about {accepted.detail['dsn_for']}"
+    return ", ".join(f"{key} {accepted.detail[key]}" for key in ("protocol", "tls", "helo") if accepted.detail.get(key))
 
 
 def _standing(row: QueueRow) -> str:
     match row.state:
         case State.QUEUED:
-            left = row.due_at - datetime.now(UTC)
-            when = "due now" if left <= timedelta(0) else f"next attempt in {shown(row)['due'][3:]}"
-            return f"queued, {when} ({_time(row.due_at)}), {row.attempts} attempts so far"
+            when = until(row.due_at)
+            when = "due now" if when == "now" else f"next attempt {when}"
+            return f"queued, {when} ({stamp(row.due_at)}), attempts so far: {row.attempts}"
         case State.ACTIVE:
-            until = _time(row.lease_until) if row.lease_until else "?"
-            return f"being attempted right now by worker {row.owner} (lease until {until})"
+            lease = stamp(row.lease_until) if row.lease_until else "?"
+            return f"being attempted right now by worker {row.owner} (lease until {lease})"
         case State.HELD:
-            return f"held: {clean(row.hold_reason or 'no reason given')}; mta queue release --id {row.queue_id}"
+            return f"held: {row.hold_reason or 'no reason given'}; mta queue release --id {row.queue_id}"
         case _:
-            return row.state.value + (f" at {_time(row.final_at)}" if row.final_at else "")
+            return row.state.value + (f" at {stamp(row.final_at)}" if row.final_at else "")
 
 
 def _event_lines(event: Event) -> list[str]:
-    head = f"{_time(event.at)}  {event.type.value}"
+    head = f"{stamp(event.at)}  {event.type.value}"
     if event.attempt is not None:
         head += f", attempt {event.attempt}"
     if event.duration is not None and event.attempt is not None:
         head += f", {event.duration.total_seconds():.2f} s"
     if "reason" in event.detail:
-        head += f": {clean(str(event.detail['reason']))}"
+        head += f": {event.detail['reason']}"
     if "who" in event.detail:
-        head += f" (by {clean(str(event.detail['who']))})"
+        head += f" (by {event.detail['who']})"
     lines = [head]
     for one in event.tries:
         tls = f"{one.tls.version} {one.tls.policy}" if one.tls else "no TLS"
         speaker = "" if one.remote else " (ours)"
-        lines.append(
-            f"  {clean(one.host)}[{one.address}]:{one.port}, {tls}, at {one.stage}: {clean(str(one.reply))}{speaker}"
-        )
+        lines.append(f"  {one.host}[{one.address}]:{one.port}, {tls}, at {one.stage}: {one.reply}{speaker}")
     if not event.tries and event.reply is not None and event.attempt is not None:
-        lines.append(f"  no host was tried: {clean(str(event.reply))}")
+        lines.append(f"  no host was tried: {event.reply}")
     return lines
-
-
-def _time(at: datetime) -> str:
-    return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")

@@ -1,5 +1,6 @@
 """What a running server does when it is asked over the control socket."""
 
+import asyncio
 import json
 import os
 import secrets
@@ -17,7 +18,7 @@ from mta.storage.desk import Desk
 from mta.storage.reading import Reader
 from mta.storage.views import Change, Selector
 
-EX_NO, EX_USAGE, EX_DATAERR, EX_UNAVAILABLE = 1, 2, 65, 69
+EX_NO, EX_USAGE, EX_DATAERR, EX_UNAVAILABLE, EX_TEMPFAIL = 1, 2, 65, 69, 75
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +49,20 @@ class Worker(Protocol):
         """The accounts as they are now."""
         ...
 
+    def sends_for(self, domain: str) -> bool:
+        """Return whether a domain is configured as one to send from."""
+        ...
+
     async def reload(self) -> Reloaded:
         """Read the configuration again and apply it. Raises ConfigError, with nothing changed."""
         ...
 
     async def refresh_accounts(self) -> None:
         """Look at the accounts of the store again."""
+        ...
+
+    def wake(self) -> None:
+        """Look for what has become due, at once."""
         ...
 
     def status(self) -> Mapping[str, Any]:
@@ -118,7 +127,10 @@ class ServerCommands:
             raise CommandFailed(
                 "no submission listener is configured: set submission.listen in mta.toml", EX_UNAVAILABLE
             )
-        login, password = self._worker.one_use_credential(account.name, arguments.get("stream"))
+        try:
+            login, password = self._worker.one_use_credential(account.name, arguments.get("stream"))
+        except ValueError as busy:
+            raise CommandFailed(str(busy), EX_TEMPFAIL) from None
         return {
             "host": door.host,
             "port": door.port,
@@ -148,24 +160,30 @@ class ServerCommands:
     def _changing(self, change: Callable[[Selector, str, str], Awaitable[Change]]) -> _Command:
         async def run(arguments: Mapping[str, Any], who: str) -> Mapping[str, Any]:
             done = await change(_selector(arguments), who, str(arguments.get("reason", "")))
+            self._worker.wake()
             return {"changed": done.changed, "active": done.active, "other": done.other}
 
         return run
 
     async def _add_account(self, arguments: Mapping[str, Any], who: str) -> Mapping[str, Any]:
-        name = str(arguments["name"])
+        name, stream = str(arguments.get("name", "")), str(arguments.get("stream", "transactional"))
         if self._worker.directory.get(name) is not None:
             raise CommandFailed(f"there is an account {name!r} already", EX_NO)
         try:
-            domains = [parse_domain(str(domain)) for domain in arguments["domains"]]
-            Account(name, frozenset(domains), stream=str(arguments["stream"]))
+            domains = [parse_domain(str(domain)) for domain in arguments.get("domains", ())]
+            Account(name, frozenset(domains), stream=stream)
         except ValueError as error:
             raise CommandFailed(str(error), EX_DATAERR) from None
-        data = {"name": name, "domains": domains, "stream": arguments["stream"]}
+        for domain in domains:
+            if not self._worker.sends_for(domain):
+                raise CommandFailed(
+                    f'domain "{domain}" is not configured; add [[domain]] name = "{domain}" and run mta reload', EX_NO
+                )
+        data = {"name": name, "domains": domains, "stream": stream}
         return await self._put_with_new_password(name, data, who, "added")
 
     async def _change_password(self, arguments: Mapping[str, Any], who: str) -> Mapping[str, Any]:
-        name = str(arguments["name"])
+        name = str(arguments.get("name", ""))
         stored = await self._reader.account(name)
         if stored is None:
             raise CommandFailed(f"there is no account {name!r} in the store; mta account list shows all", EX_NO)
@@ -173,7 +191,7 @@ class ServerCommands:
 
     async def _put_with_new_password(self, name: str, data: Json, who: str, reason: str) -> Mapping[str, Any]:
         password = generate_secret(secrets.token_bytes(24))
-        data["password_hash"] = hash_password(password)
+        data["password_hash"] = await asyncio.to_thread(hash_password, password)
         await self._desk.put_account(name, json.dumps(data), who, reason)
         await self._worker.refresh_accounts()
         return {"name": name, "password": password}
@@ -181,12 +199,15 @@ class ServerCommands:
 
 def _selector(arguments: Mapping[str, Any]) -> Selector:
     state, older = arguments.get("state"), arguments.get("older_than")
-    return Selector(
-        id=arguments.get("id"),
-        account=arguments.get("account"),
-        domain=arguments.get("domain"),
-        state=State(state) if state else None,
-        older_than=timedelta(seconds=older) if older is not None else None,
-        tag=arguments.get("tag"),
-        site=arguments.get("site"),
-    )
+    try:
+        return Selector(
+            id=arguments.get("id"),
+            account=arguments.get("account"),
+            domain=arguments.get("domain"),
+            state=State(state) if state else None,
+            older_than=timedelta(seconds=older) if older is not None else None,
+            tag=arguments.get("tag"),
+            site=arguments.get("site"),
+        )
+    except (ValueError, TypeError, OverflowError) as error:
+        raise CommandFailed(f"no such selector: {error}", EX_DATAERR) from None

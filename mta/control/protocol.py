@@ -43,12 +43,15 @@ class Request:
         Raises:
             ValueError: it is none.
         """
-        read = json.loads(line)
+        try:
+            read = json.loads(line)
+        except (ValueError, RecursionError):
+            raise ValueError(f"{line[:40]!r} is no request: a line of JSON was expected") from None
         if not isinstance(read, dict) or not isinstance(read.get("command"), str):
-            raise ValueError("not a request")
+            raise ValueError(f"{line[:40]!r} is no request: it names no command")
         arguments = read.get("arguments", {})
         if not isinstance(arguments, dict):
-            raise ValueError("the arguments are no object")
+            raise ValueError("the arguments of a request are a JSON object")
         return cls(read["command"], arguments)
 
 

@@ -81,6 +81,11 @@ class ServerProcess:
         """Its process id."""
         return self._running().pid
 
+    @property
+    def exit_code(self) -> int | None:
+        """What it ended with; None while it runs. Minus a signal's number when that ended it."""
+        return self._running().returncode
+
     def address(self, listener: str) -> tuple[str, int]:
         """Return host and port of `submission`, `submission_tls`, `submission_plain` or `http`."""
         host, _, port = self.status["listeners"][listener][0].rpartition(":")
@@ -93,8 +98,13 @@ class ServerProcess:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
-        async with asyncio.timeout(PATIENCE):
-            output, _ = await process.communicate()
+        try:
+            async with asyncio.timeout(PATIENCE):
+                output, _ = await process.communicate()
+        except BaseException:
+            process.kill()
+            await process.wait()
+            raise
         return process.returncode or 0, output.decode()
 
     def tail(self, lines: int = 30) -> str:

@@ -24,10 +24,13 @@ from mta.control.protocol import CommandFailed
 from mta.demo.dns import NameServer
 from mta.demo.process import PATIENCE, ServerProcess
 from mta.demo.receiver import Received, Receiver
-from mta.demo.verify import Verified, verify
+from mta.demo.verify import verify
 from mta.dkim.keys import SigningKey
 from mta.mail.header import split
+from mta.queue.model import State
 
+EXPECTED_COUNTS = {'mta_deliveries_total{result="delivered"}': 3.0, 'mta_deliveries_total{result="bounced"}': 1.0}
+_LINES_SHOWN = 12
 HOST, DOMAIN = "mail.example.com", "example.com"
 SENDER = f"orders@{DOMAIN}"
 _CONFIG = """
@@ -59,11 +62,16 @@ class Story:
 
     def note(self, text: str) -> None:
         """Tell something."""
-        self.say(f"  {text}")
+        self.say(f"   {text}")
+
+    def quote(self, text: str) -> None:
+        """Show what somebody else wrote."""
+        for line in text.rstrip().splitlines():
+            self.note(f"| {line}".rstrip())
 
     def check(self, happened: bool, text: str) -> None:
         """Claim something, and whether it is true."""
-        self.say(f"  {'ok  ' if happened else 'FAIL'} {text}")
+        self.note(f"{'ok  ' if happened else 'FAIL'}  {text}")
         if not happened:
             self.failures.append(text)
 
@@ -84,12 +92,12 @@ class World:
     office: Receiver
     """The company's own mailboxes: where notifications come back to."""
     server: ServerProcess
+    patience: float
+    """Seconds that anything may take."""
     published: dict[str, str] = field(default_factory=dict)
     """TXT records by name."""
-
-    def records(self, name: str) -> str | None:
-        """Return the TXT record that receivers find."""
-        return self.published.get(name)
+    deferred: str = ""
+    """The queue id of the message that was greylisted."""
 
     async def state_of(self, queue_id: str) -> list[str]:
         """Return the states of a message's deliveries."""
@@ -99,23 +107,36 @@ class World:
     async def wait_for_state(self, queue_id: str, state: str) -> bool:
         """Wait until all deliveries of a message are in a state; return whether they came to be."""
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(self.patience):
                 while True:
-                    states = await self.state_of(queue_id)
-                    if states and set(states) == {state}:
+                    states = set(await self.state_of(queue_id))
+                    if states == {state}:
                         return True
+                    if states and all(State(each).is_final for each in states):
+                        return False
                     await asyncio.sleep(0.1)
         except TimeoutError:
             return False
 
 
-async def tell(say: Callable[[str], None]) -> list[str]:
-    """Tell the whole story; return what did not happen."""
+def _as_it_is(world: World) -> None:
+    """Change nothing."""
+
+
+async def tell(
+    say: Callable[[str], None], meddle: Callable[[World], None] = _as_it_is, patience: float = PATIENCE
+) -> list[str]:
+    """Tell the whole story; return what did not happen.
+
+    `meddle` may change the receiving world before anything is sent; `patience` is in seconds, for each wait.
+    """
     story = Story(say)
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mta-demo-")))
-        world = await stack.enter_async_context(_receiving_world(folder))
-        story.say("mta demo: a server, its clients and a receiving world, all on loopback")
+        world = await stack.enter_async_context(_receiving_world(folder, patience))
+        meddle(world)
+        story.say("mta demo: a real server and a real mail client, and receiving hosts that behave as they are told.")
+        story.say("All of it is on loopback, in a folder that is removed at the end.")
         async with world.server:
             try:
                 for chapter in (_delivered, _greylisted, _refused, _rejected_at_the_door, _explained, _measured):
@@ -129,7 +150,7 @@ async def tell(say: Callable[[str], None]) -> list[str]:
 
 
 @asynccontextmanager
-async def _receiving_world(folder: Path) -> AsyncIterator[World]:
+async def _receiving_world(folder: Path, patience: float) -> AsyncIterator[World]:
     made = make(folder, HOST, DOMAIN, FREE_PORTS, datetime.now(UTC))
     tls = _context(folder, "mx.inbox.example")
     async with AsyncExitStack() as stack:
@@ -141,7 +162,7 @@ async def _receiving_world(folder: Path) -> AsyncIterator[World]:
             for i, name in ((2, "grey.example"), (3, "strict.example"), (4, DOMAIN))
         ]
         server = ServerProcess(made.config)
-        world = World(folder, made.password, names, inbox, grey, strict, office, server)
+        world = World(folder, made.password, names, inbox, grey, strict, office, server, patience)
         hosts = {"inbox.example": inbox, "grey.example": grey, "strict.example": strict, DOMAIN: office}
         for name, receiver in hosts.items():
             names.add(name, "MX", f"10 mx.{name}.")
@@ -168,65 +189,76 @@ def _context(folder: Path, name: str) -> ssl.SSLContext:
 
 
 async def _delivered(story: Story, world: World) -> None:
-    story.chapter("1. An application submits over STARTTLS with its password")
+    story.chapter("1. An application sends an invoice, over STARTTLS and with its password")
     queue_id = await asyncio.to_thread(_submit, world, "alice@inbox.example", "Your invoice")
-    story.note(f"250 2.0.0 Ok: queued as {queue_id}   (message and recipient are on disk before this reply)")
-    (received,) = await world.inbox.wait_for(1, PATIENCE)
+    story.note(f"250 2.0.0 Ok: queued as {queue_id}   (on disk before this was said)")
+    (received,) = await world.inbox.wait_for(1, world.patience)
+    story.check(received.tls, f"mx.inbox.example received it, over {received.tls_version}")
+    _check_signatures(story, world, received)
     local_part, _, domain = received.reverse_path.strip("<>").partition("@")
-    story.check(received.tls, f"mx.inbox.example received it over {received.tls_version}")
     story.check(
         domain == f"bounces.{DOMAIN}" and len(local_part) < 40,
-        f"its return path is this delivery's own: {local_part}@{domain}",
+        "it left under a return path of its own, which no other delivery has:",
     )
-    _check_signatures(story, world, received)
-    story.check(b"Bcc:" not in split(received.content)[0], "the Bcc field did not leave")
-    story.check(await world.wait_for_state(queue_id, "delivered"), "the queue says: delivered")
+    story.note(f"      {local_part}@{domain}")
+    story.check(b"Bcc:" not in split(received.content)[0], "its Bcc field stayed behind")
+    await _check_state(story, world, queue_id, "delivered")
 
 
 def _check_signatures(story: Story, world: World, received: Received) -> None:
-    signatures = verify(received.content, world.records)
-    for algorithm in ("rsa-sha256", "ed25519-sha256"):
-        found = next((each for each in signatures if each.algorithm == algorithm), Verified(algorithm, "?", "?", False))
-        story.check(found.valid, f"DKIM {algorithm}, d={found.domain} s={found.selector}: verified by the receiver")
+    valid = {each.algorithm: each for each in verify(received.content, world.published.get) if each.valid}
+    named = " and ".join(f"{algorithm} ({each.selector})" for algorithm, each in valid.items())
+    story.check(
+        set(valid) == {"rsa-sha256", "ed25519-sha256"} and {each.domain for each in valid.values()} == {DOMAIN},
+        f"DKIM signatures for {DOMAIN} that its public keys confirm: {named or 'none'}",
+    )
+
+
+async def _check_state(story: Story, world: World, queue_id: str, state: str) -> None:
+    story.check(await world.wait_for_state(queue_id, state), f"the queue says: {state}")
 
 
 async def _greylisted(story: Story, world: World) -> None:
-    story.chapter("2. A host that greylists: 450 first, accepted on the second attempt")
-    queue_id = await asyncio.to_thread(_submit, world, "bob@grey.example", "Your password reset")
-    (received,) = await world.grey.wait_for(1, PATIENCE)
+    story.chapter("2. A password reset, to a host that greylists: it defers whom it does not know yet")
+    queue_id = world.deferred = await asyncio.to_thread(_submit, world, "bob@grey.example", "Your password reset")
+    (received,) = await world.grey.wait_for(1, world.patience)
     attempts = [command for command in world.grey.commands if command.upper().startswith("MAIL FROM:")]
     paths = {command.partition("<")[2].partition(">")[0] for command in attempts}
-    story.check(len(attempts) == 2, f"mx.grey.example saw {len(attempts)} attempts")
-    story.check(len(paths) == 1, "both under the same return path, which is what greylisting looks at")
+    story.check(len(attempts) == 2, f"mx.grey.example saw {len(attempts)} attempts, and accepted the last one")
+    story.check(len(paths) == 1, "both came under the same return path, or the second would have been unknown again")
     _check_signatures(story, world, received)
-    story.check(await world.wait_for_state(queue_id, "delivered"), "the queue says: delivered")
-    world.published["greylisted"] = queue_id
+    await _check_state(story, world, queue_id, "delivered")
 
 
 async def _refused(story: Story, world: World) -> None:
-    story.chapter("3. A mailbox that does not exist: 550, and the submitter is told")
+    story.chapter("3. A mailbox that does not exist: refused for good, and the submitter is told")
     queue_id = await asyncio.to_thread(_submit, world, "nobody@strict.example", "Hello?")
-    (notification,) = await world.office.wait_for(1, PATIENCE)
-    story.check(await world.wait_for_state(queue_id, "bounced"), "the queue says: bounced")
-    story.check(notification.reverse_path.strip("<>") == "", "a notification came to the reverse-path, from <>")
+    (notification,) = await world.office.wait_for(1, world.patience)
+    await _check_state(story, world, queue_id, "bounced")
+    story.check(
+        notification.reverse_path.strip("<>") == "" and notification.recipients == (SENDER,),
+        f"a notification came to {SENDER}, from <>, so that nobody answers it",
+    )
     parsed = email.message_from_bytes(notification.content, policy=email.policy.default)
     story.check(
-        parsed.get_content_type() == "multipart/report" and _status_of(parsed) == "5.1.1",
-        "it is a delivery status notification (RFC 3464): Action failed, Status 5.1.1",
+        parsed.get_content_type() == "multipart/report" and _told_of(parsed) == ("failed", "5.1.1"),
+        "programs can read it (RFC 3464): Action: failed, Status: 5.1.1",
     )
     _check_signatures(story, world, notification)
     body = parsed.get_body(("plain",))
-    for line in (body.get_content() if body else "").splitlines()[:12]:
-        story.note(f"| {line}")
+    text = body.get_content() if body else ""
+    story.check("Why: " in text, "and so can people:")
+    story.quote("\n".join(text.splitlines()[:_LINES_SHOWN]))
 
 
-def _status_of(parsed: EmailMessage) -> str:
+def _told_of(parsed: EmailMessage) -> tuple[str, str]:
+    """Return action and status of the first recipient that a notification reports on."""
     for part in parsed.walk():
         if part.get_content_type() == "message/delivery-status":
             blocks = part.get_payload()
             if isinstance(blocks, list) and len(blocks) > 1 and isinstance(blocks[1], Message):
-                return str(blocks[1].get("Status", ""))
-    return ""
+                return str(blocks[1].get("Action", "")), str(blocks[1].get("Status", ""))
+    return "", ""
 
 
 async def _rejected_at_the_door(story: Story, world: World) -> None:
@@ -234,32 +266,47 @@ async def _rejected_at_the_door(story: Story, world: World) -> None:
     alice = "alice@inbox.example"
     for what, code, attempt in (
         ("a wrong password", 535, lambda: _submit(world, alice, "x", password="wrong")),  # noqa: S106  wrong on purpose
-        ("another company's sender", 550, lambda: _submit(world, alice, "x", sender="ceo@bank.example")),
-        ("mail before AUTH", 530, lambda: _submit(world, alice, "x", password=None)),
+        ("no password", 530, lambda: _submit(world, alice, "x", password=None)),
+        ("another's domain", 550, lambda: _submit(world, alice, "x", sender="ceo@bank.example")),
     ):
         reply = await asyncio.to_thread(_reply_of, attempt)
-        story.check(reply.startswith(str(code)), f"{what}: {reply}")
+        story.check(reply.startswith(str(code)), f"{what:<17} {reply}")
 
 
 async def _explained(story: Story, world: World) -> None:
-    queue_id = world.published["greylisted"]
-    story.chapter(f"5. Why did it take so long?   $ mta why {queue_id}")
-    code, output = await world.server.command("why", queue_id)
-    for line in output.rstrip().splitlines():
-        story.note(f"| {line}")
-    story.check(code == 0 and "Greylisted" in output and "delivered" in output, "the whole story in one command")
+    story.chapter("5. Why did the password reset take so long? One command tells")
+    story.note(f"$ mta why {world.deferred}")
+    code, output = await world.server.command("why", world.deferred)
+    story.quote(output)
+    story.check(
+        code == 0 and "Greylisted" in output and "delivered" in output,
+        "what the host said, and when it was tried again",
+    )
 
 
 async def _measured(story: Story, world: World) -> None:
     story.chapter("6. What Prometheus sees")
     host, port = world.server.address("http")
-    status, body = await _get(host, port, "/metrics")
-    lines = [line for line in body.splitlines() if line.startswith("mta_deliveries_total{")]
-    for line in lines:
-        story.note(f"| {line}")
-    story.check(status == 200 and any("delivered" in line for line in lines), f"http://{host}:{port}/metrics answers")
+    story.note(f"$ curl http://{host}:{port}/metrics")
+    counts = await _counts(world)
+    story.quote("\n".join(f"{name} {count:g}" for name, count in counts.items() if count))
+    story.check(counts == EXPECTED_COUNTS, "every delivery of this story was counted once, the notification too")
     status, _ = await _get(host, port, "/readyz")
     story.check(status == 200, "/readyz: the store can be written and the listeners are up")
+
+
+async def _counts(world: World) -> dict[str, float]:
+    """Return what came of the deliveries, once nothing is missing any more or patience ends."""
+    host, port = world.server.address("http")
+    counts: dict[str, float] = {}
+    for _ in range(int(world.patience / 0.1)):
+        _, body = await _get(host, port, "/metrics")
+        lines = (line.rsplit(" ", 1) for line in body.splitlines() if line.startswith("mta_deliveries_total{"))
+        counts = {name: float(count) for name, count in lines if float(count)}
+        if sum(counts.values()) >= sum(EXPECTED_COUNTS.values()):
+            break
+        await asyncio.sleep(0.1)
+    return counts
 
 
 async def _get(host: str, port: int, path: str) -> tuple[int, str]:

@@ -54,13 +54,16 @@ class _Dkim(dkim.DKIM):  # type: ignore[misc]  # dkimpy has no types
 
 
 def verify(message: bytes, look_up: LookUp) -> list[Verified]:
-    """Return what each signature of a message is worth, top to bottom."""
+    """Return what each signature of a message is worth, top to bottom; nothing for what is no message."""
 
     def dnsfunc(name: bytes, timeout: int = 5) -> bytes | None:
         record = look_up(name.decode("ascii").rstrip("."))
         return record.encode("ascii") if record is not None else None
 
-    count = sum(1 for name, _ in _Dkim(message).headers if name.lower() == b"dkim-signature")
+    try:
+        count = sum(1 for name, _ in _Dkim(message).headers if name.lower() == b"dkim-signature")
+    except (dkim.MessageFormatError, IndexError):
+        return []
     return [_one(message, index, dnsfunc) for index in range(count)]
 
 

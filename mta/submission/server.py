@@ -6,13 +6,14 @@ import logging
 import os
 import socket
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from types import TracebackType
 from typing import Self
 
 from mta.errors import ConfigError, Problem
 from mta.submission.connection import Connection, Services
-from mta.submission.settings import Endpoint, Kind
+from mta.submission.settings import Endpoint, Kind, SubmissionSettings
 
 _log = logging.getLogger(__name__)
 
@@ -58,7 +59,8 @@ class SubmissionServer:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self.stop()
+        # after an error, or a signal that asks not to wait, nobody is waited for
+        await self._end(self._services.settings.stop_grace if error is None else timedelta(0))
 
     @property
     def addresses(self) -> tuple[Bound, ...]:
@@ -69,6 +71,12 @@ class SubmissionServer:
     def connections(self) -> int:
         """Clients connected now."""
         return len(self._connections)
+
+    def replace_limits(self, settings: SubmissionSettings) -> None:
+        """Use other limits for clients that come from now on. Our name, and where we listen, stay as they are."""
+        own = self._services.settings
+        kept = replace(settings, hostname=own.hostname, endpoints=own.endpoints, reuse_port=own.reuse_port)
+        self._services = replace(self._services, settings=kept)
 
     async def replace_context(self, context: ssl.SSLContext) -> None:
         """Use another certificate for every handshake from now on. No client that is here or coming notices."""
@@ -81,6 +89,9 @@ class SubmissionServer:
 
     async def stop(self) -> None:
         """Take no more clients, tell the idle ones, finish what is being received, up to the grace. Can be repeated."""
+        await self._end(self._services.settings.stop_grace)
+
+    async def _end(self, grace: timedelta) -> None:
         self._is_stopping = True
         for listener in self._listeners:
             listener.server.close()
@@ -89,8 +100,7 @@ class SubmissionServer:
             connection.shut_down()
         running = [connection.task for connection in self._connections if connection.task is not None]
         if running:
-            grace = self._services.settings.stop_grace.total_seconds()
-            _, late = await asyncio.wait(running, timeout=grace)
+            _, late = await asyncio.wait(running, timeout=grace.total_seconds())
             for task in late:
                 task.cancel()
             if late:

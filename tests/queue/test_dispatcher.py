@@ -222,6 +222,19 @@ async def test_a_store_that_fails_pauses_delivery_and_loses_nothing(house: House
     await house.states(ids, State.DELIVERED)
 
 
+async def test_what_a_host_said_is_written_down_once_the_store_can_and_is_not_asked_again(house: House) -> None:
+    house.transport.gate = asyncio.Event()
+    ids = await house.submit("a@example.net")
+    await house.until(lambda: house.transport.waiting == 1)
+    house.store.failure = StoreUnavailable("disk full")
+    house.transport.gate.set()
+    await house.until(lambda: len(house.transport.letters) == 1)
+    await asyncio.sleep(0.05)
+    house.store.failure = None
+    await house.states(ids, State.DELIVERED)
+    assert len(house.transport.letters) == 1
+
+
 async def test_no_more_than_its_share_of_connections_goes_to_one_site() -> None:
     house = House(pace=Pace(per_site=3))
     house.transport.gate = asyncio.Event()

@@ -1,0 +1,93 @@
+"""`mta account`: of the configuration and of the store."""
+
+import smtplib
+from pathlib import Path
+
+import pytest
+
+from mta.accounts.password import verify_password
+from tests.cli.command import Command
+from tests.scenarios.house import House
+
+
+def logs_in(house: House, name: str, password: str) -> bool:
+    with smtplib.SMTP(*house.server.address("submission"), timeout=20) as client:
+        client.starttls(context=house.context())
+        try:
+            client.login(name, password)
+        except smtplib.SMTPAuthenticationError:
+            return False
+        return True
+
+
+def test_list_and_show_work_before_there_is_a_store(mta: Command) -> None:
+    expected = {
+        "name": "app",
+        "stream": "transactional",
+        "domains": ["example.com"],
+        "contact": "",
+        "password": True,
+        "kept_in": "configuration",
+    }
+    assert mta("account", "list", "--json").rows == [expected]
+    assert mta("account", "show", "app", "--json").row == expected
+    assert "argon2" not in mta("account", "show", "app").stdout
+
+
+def test_an_account_that_is_not_there_is_a_negative_answer(mta: Command) -> None:
+    for verb in ("show", "passwd"):
+        answer = mta("account", verb, "nobody")
+        assert (answer.exit_code, answer.stdout) == (1, "")
+        assert "mta account list shows all" in answer.stderr
+
+
+def test_an_account_made_by_command_can_log_in_and_get_another_password(live: Command, house: House) -> None:
+    made = live("account", "add", "made", "--domain", "shop.example", "--stream", "bulk", "--json").row
+    assert logs_in(house, "made", made["password"])
+    shown = live("account", "show", "made", "--json").row
+    assert (shown["kept_in"], shown["stream"], shown["domains"]) == ("store", "bulk", ["shop.example"])
+    changed = live("account", "passwd", "made", "--json").row
+    assert logs_in(house, "made", changed["password"])
+    assert not logs_in(house, "made", made["password"])
+
+
+def test_people_see_the_password_once(live: Command) -> None:
+    answer = live("account", "add", "once", "--domain", "shop.example")
+    assert answer.lines[0] == "account  once"
+    assert answer.lines[1].endswith("(shown this once; only its hash is kept)")
+    password = answer.lines[1].split()[1]
+    assert password not in live("account", "show", "once").stdout + live("events", "--json").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code"),
+    [
+        (["app", "--domain", "example.com"], 1),
+        (["new", "--domain", "unknown.example"], 1),
+        (["a b", "--domain", "example.com"], 65),
+        (["new"], 2),
+    ],
+    ids=str,
+)
+def test_an_account_that_cannot_be_is_refused(live: Command, arguments: list[str], exit_code: int) -> None:
+    assert live("account", "add", *arguments).exit_code == exit_code
+    assert "new" not in [row["name"] for row in live("account", "list", "--json").rows]
+
+
+def test_for_an_account_of_a_file_the_line_to_paste_is_printed(mta: Command, site: Path) -> None:
+    answer = mta("account", "passwd", "app")
+    password, line = answer.lines[0].split()[1], answer.lines[-1]
+    config = site / "mta.toml"
+    old = next(each for each in config.read_text().splitlines() if each.startswith("password_hash"))
+    config.write_text(config.read_text().replace(old, line))
+    assert mta("check").exit_code == 0
+    assert verify_password(line.partition('"')[2].rstrip('"'), password.encode())
+
+
+def test_json_has_the_hash_for_a_program_to_put_there(mta: Command) -> None:
+    row = mta("account", "passwd", "app", "--json").row
+    assert verify_password(row["password_hash"], row["password"].encode())
+
+
+def test_to_add_one_a_server_has_to_run(mta: Command) -> None:
+    assert mta("account", "add", "new", "--domain", "example.com").exit_code == 69

@@ -1,0 +1,246 @@
+"""What a running server does when asked, on a real store and with a worker of the test's own."""
+
+import json
+import random
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mta.accounts.account import Account, Directory
+from mta.accounts.password import verify_password
+from mta.control.commands import Door, Reloaded, ServerCommands
+from mta.control.protocol import CommandFailed, Request
+from mta.events import Event, EventType
+from mta.queue.model import State
+from mta.storage.sqlite import SqliteStore
+from mta.storage.views import Selector
+from tests.fakes.clock import FakeClock
+from tests.fakes.letters import Letters
+
+APP = Account("app", frozenset({"example.com"}))
+DOOR = Door("127.0.0.1", 587, "starttls", "ab12")
+SHOP = Account("shop", frozenset({"shop.example"}))
+OTHER = Account("other", frozenset({"shop.example"}))
+
+
+@dataclass
+class FakeWorker:
+    """A worker with three accounts and one listener."""
+
+    directory: Directory = field(default_factory=lambda: Directory([APP, SHOP, OTHER]))
+    listener: Door | None = DOOR
+    refreshed: int = 0
+    woken: int = 0
+    events: list[Event] = field(default_factory=list)
+
+    def sends_for(self, domain: str) -> bool:
+        return domain in ("example.com", "shop.example")
+
+    async def reload(self) -> Reloaded:
+        return Reloaded(("account",), ("hostname",), ("a warning",))
+
+    async def refresh_accounts(self) -> None:
+        self.refreshed += 1
+
+    def wake(self) -> None:
+        self.woken += 1
+
+    def status(self) -> Mapping[str, Any]:
+        return {"hostname": "mail.example.com"}
+
+    def door(self) -> Door | None:
+        return self.listener
+
+    def one_use_credential(self, account: str, stream: str | None) -> tuple[str, str]:
+        return (f"{account}/{stream}" if stream else account), "secret"
+
+    def observe(self, event: Event) -> None:
+        self.events.append(event)
+
+
+@dataclass
+class Bench:
+    """The commands, and what they work on."""
+
+    store: SqliteStore
+    worker: FakeWorker
+
+    async def ask(self, command: str, **arguments: Any) -> dict[str, Any]:
+        commands = ServerCommands(self.worker, self.store.desk(self.worker), self.store.reader)
+        (row,) = [row async for row in commands.run(Request(command, arguments), "uid 0")]
+        return row
+
+    async def accept(self, *recipients: str) -> str:
+        letters = Letters(FakeClock(self.store.now()))
+        letters.ids = self.store.ids
+        new = letters.new(recipients)
+        await self.store.accept(new, [Event(self.store.ids.next(), self.store.now(), EventType.ACCEPTED)])
+        return new.message.id
+
+    async def states(self, queue_id: str) -> list[State]:
+        return [row.state for row in await self.store.reader.select(Selector(id=queue_id))]
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    path = str(tmp_path / "queue.db")
+    async with SqliteStore.open(path, FakeClock(), min_free=0.0, dice=random.Random(1)) as store:
+        yield Bench(store, FakeWorker())
+
+
+async def test_status_and_reload_answer_what_the_worker_says(bench: Bench) -> None:
+    assert (await bench.ask("status"))["hostname"] == "mail.example.com"
+    assert await bench.ask("reload") == {
+        "applied": ("account",),
+        "needs_restart": ("hostname",),
+        "warnings": ("a warning",),
+    }
+
+
+async def test_a_command_of_another_version_is_a_usage_error(bench: Bench) -> None:
+    with pytest.raises(CommandFailed, match=r"'queue\.dance'; it is of another version") as failed:
+        await bench.ask("queue.dance")
+    assert failed.value.exit_code == 2
+
+
+async def test_hold_release_and_cancel_change_what_is_selected_and_say_how_much(bench: Bench) -> None:
+    one, two = await bench.accept("a@example.net", "b@example.net"), await bench.accept("c@example.org")
+    assert await bench.ask("queue.hold", domain="example.net", reason="why not") == {
+        "changed": 2,
+        "active": 0,
+        "other": 0,
+    }
+    assert (await bench.states(one), await bench.states(two)) == ([State.HELD] * 2, [State.QUEUED])
+    assert (await bench.ask("queue.release", state="held"))["changed"] == 2
+    assert (await bench.ask("queue.cancel", id=two))["changed"] == 1
+    assert await bench.states(two) == [State.CANCELLED]
+    assert [event.detail["who"] for event in bench.worker.events] == ["uid 0"] * 5
+
+
+async def test_retry_leaves_alone_what_is_held(bench: Bench) -> None:
+    queue_id = await bench.accept("a@example.net")
+    await bench.ask("queue.hold", id=queue_id, reason="x")
+    assert await bench.ask("queue.retry", id=queue_id) == {"changed": 0, "active": 0, "other": 1}
+
+
+@pytest.mark.parametrize("command", ["queue.retry", "queue.release"])
+async def test_what_an_operator_makes_due_is_looked_for_at_once(bench: Bench, command: str) -> None:
+    queue_id = await bench.accept("a@example.net")
+    await bench.ask(command, id=queue_id)
+    assert bench.worker.woken == 1
+
+
+@pytest.mark.parametrize("arguments", [{"state": "asleep"}, {"older_than": "x"}, {"older_than": 1e300}])
+async def test_a_selector_that_is_none_changes_nothing(bench: Bench, arguments: dict[str, Any]) -> None:
+    queue_id = await bench.accept("a@example.net")
+    with pytest.raises(CommandFailed, match="no such selector") as failed:
+        await bench.ask("queue.cancel", **arguments)
+    assert failed.value.exit_code == 65
+    assert await bench.states(queue_id) == [State.QUEUED]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "login"),
+    [
+        ({"account": "shop"}, "shop"),
+        ({"account": "shop", "stream": "bulk"}, "shop/bulk"),
+        ({"sender": "alice@example.com"}, "app"),
+        ({"sender": "alice@EXAMPLE.com"}, "app"),
+    ],
+)
+async def test_a_credential_is_for_the_account_named_or_the_only_one_that_may(
+    bench: Bench, arguments: dict[str, Any], login: str
+) -> None:
+    assert await bench.ask("credential", **arguments) == {
+        "host": "127.0.0.1",
+        "port": 587,
+        "tls": "starttls",
+        "certificate_sha256": "ab12",
+        "login": login,
+        "password": "secret",
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"account": "nobody"}, "there is no account 'nobody'; mta account list shows all"),
+        ({"sender": "a@shop.example"}, "2 accounts may send from 'shop.example'; name one with --account"),
+        ({"sender": "a@bank.example"}, "no account may send from 'bank.example'; name one with --account"),
+        ({"sender": "nonsense"}, "no account may send from 'nonsense'; name one with --account"),
+        ({}, "no account may send from ''; name one with --account"),
+    ],
+)
+async def test_a_credential_for_nobody_in_particular_is_refused(
+    bench: Bench, arguments: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(CommandFailed) as failed:
+        await bench.ask("credential", **arguments)
+    assert (failed.value.text, failed.value.exit_code) == (said, 1)
+
+
+async def test_without_a_listener_there_is_nothing_to_have_a_credential_for(bench: Bench) -> None:
+    bench.worker.listener = None
+    with pytest.raises(CommandFailed, match=r"set submission\.listen") as failed:
+        await bench.ask("credential", account="app")
+    assert failed.value.exit_code == 69
+
+
+async def test_an_account_is_made_with_a_password_that_only_its_hash_is_kept_of(bench: Bench) -> None:
+    row = await bench.ask("account.add", name="news", domains=["EXAMPLE.com"], stream="bulk")
+    stored = await bench.store.reader.account("news")
+    assert stored is not None
+    data = json.loads(stored.data)
+    assert (data["domains"], data["stream"]) == (["example.com"], "bulk")
+    assert row["password"] not in stored.data
+    assert verify_password(data["password_hash"], row["password"].encode())
+    assert bench.worker.refreshed == 1
+
+
+async def test_a_new_password_makes_the_old_one_useless(bench: Bench) -> None:
+    old = await bench.ask("account.add", name="news", domains=["example.com"])
+    new = await bench.ask("account.passwd", name="news")
+    stored = await bench.store.reader.account("news")
+    assert stored is not None
+    password_hash = json.loads(stored.data)["password_hash"]
+    assert verify_password(password_hash, new["password"].encode())
+    assert not verify_password(password_hash, old["password"].encode())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code"),
+    [
+        ({"name": "app", "domains": ["example.com"]}, 1),
+        ({"name": "a b", "domains": ["example.com"]}, 65),
+        ({"name": "", "domains": ["example.com"]}, 65),
+        ({"name": "a/b", "domains": ["example.com"]}, 65),
+        ({"name": "\x1b[31m", "domains": ["example.com"]}, 65),
+        ({"name": "new", "domains": ["not a domain"]}, 65),
+        ({"name": "new", "domains": ["example.com"], "stream": "river"}, 65),
+        ({"name": "new", "domains": ["unknown.example"]}, 1),
+    ],
+)
+async def test_an_account_that_cannot_be_is_not_made(bench: Bench, arguments: dict[str, Any], exit_code: int) -> None:
+    with pytest.raises(CommandFailed) as failed:
+        await bench.ask("account.add", **arguments)
+    assert failed.value.exit_code == exit_code
+    assert await bench.store.reader.accounts() == []
+
+
+async def test_a_password_for_an_account_that_the_store_does_not_have_is_refused(bench: Bench) -> None:
+    with pytest.raises(CommandFailed, match="there is no account 'app' in the store") as failed:
+        await bench.ask("account.passwd", name="app")
+    assert failed.value.exit_code == 1
+
+
+async def test_too_many_credentials_at_once_are_a_reason_to_try_again(bench: Bench) -> None:
+    class BusyWorker(FakeWorker):
+        def one_use_credential(self, account: str, stream: str | None) -> tuple[str, str]:
+            raise ValueError("1000 one-use credentials wait to be used; try again in a minute")
+
+    with pytest.raises(CommandFailed, match="try again") as failed:
+        await replace(bench, worker=BusyWorker()).ask("credential", account="app")
+    assert failed.value.exit_code == 75
