@@ -17,7 +17,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from mta.accounts.password import hash_password
-
 from mta.mail.token import Keyring
 
 DOMAIN = "bench.test"

@@ -8,7 +8,6 @@ from click.testing import CliRunner, Result
 
 from mta.cli.app import App
 from mta.cli.demo import demo, demo_of
-from mta.demo.receiver import Behaviour
 from mta.demo.story import Story, World, tell
 
 
@@ -60,10 +59,6 @@ def takes_everybody(world: World) -> None:
     world.strict.answer("RCPT", "nobody@strict.example", "250 2.1.5 Ok")
 
 
-def hangs(world: World) -> None:
-    world.inbox.answer("DOT", None, Behaviour.HANG)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("meddle", "missing"),
@@ -71,7 +66,6 @@ def hangs(world: World) -> None:
         (refuses_for_good, "the story broke off: TimeoutError"),
         (publishes_other_keys, "that its public keys confirm: none"),
         (takes_everybody, "the story broke off: TimeoutError"),
-        (hangs, "the story broke off: TimeoutError"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
