@@ -1,7 +1,6 @@
 """From a received content to a message on stable storage: the one place that may answer 250 to the final dot.
 
-Once the store was asked, the acceptance runs to its end whatever becomes of the client: a message that was committed is
-neither lost nor forgotten when the reply finds nobody (RFC 5321 §6.1, RFC 1047).
+Once the store was asked, the acceptance runs to its end whatever becomes of the client (`smtp.unbroken`).
 """
 
 import asyncio
@@ -23,23 +22,14 @@ from mta.mail.reply import Reply, clean
 from mta.mail.token import ReturnPaths
 from mta.queue.model import Content, Delivery, Dispatchable, Message, NewMessage, State, Stream
 from mta.queue.store import Store
+from mta.smtp.client import Client
+from mta.smtp.data import split_header
+from mta.smtp.unbroken import Unbroken
 from mta.submission import rules
-from mta.submission.data import split_header
+from mta.submission.gate import Suspended, may_send
 
 _LARGE = 256 * 1024
 """Octets above which a content is read and hashed in a thread: there it takes longer than other clients should wait."""
-
-
-@dataclass(frozen=True, slots=True)
-class Client:
-    """Who handed a message in."""
-
-    name: str
-    """As it called itself: hostile text."""
-    address: str
-    tls_version: str | None = None
-    """`TLSv1.3` and the like; None: in clear."""
-    tls_cipher: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +86,18 @@ class Acceptor:
         self._ids = ids
         self._return_paths = return_paths
         self._promised = 0
-        self._running: set[asyncio.Task[Reply]] = set()
+        self.unbroken = Unbroken()
+        """The acceptances that have been begun."""
 
     def replace(self, settings: AcceptorSettings) -> None:
         """Let other settings hold from the next message on."""
         self._settings = settings
 
-    async def accept(self, submission: Submission) -> Reply:
+    def replace_return_paths(self, return_paths: ReturnPaths) -> None:
+        """Make return paths with another keyring from now on; what was accepted keeps its own."""
+        self._return_paths = return_paths
+
+    async def accept(self, submission: Submission, suspended: Suspended) -> Reply:
         """Return 250 when the message is on stable storage, else the refusal; then nothing of it is kept."""
         circumstances = self._circumstances(submission)
         if sum(map(len, submission.pieces)) > _LARGE:
@@ -111,16 +106,11 @@ class Acceptor:
             reading = _read(submission, circumstances)
         if isinstance(reading, Reply):
             return reading
+        # MAIL let it begin when another stream was free, or before the account's ratios moved
+        if refusal := may_send(submission.login.account.name, reading.stream, suspended):
+            return refusal
         new = self._compose(submission, circumstances, reading)
-        commit = asyncio.ensure_future(self._commit(new, self._accepted(new)))
-        self._running.add(commit)
-        commit.add_done_callback(self._running.discard)
-        return await asyncio.shield(commit)
-
-    async def finish(self) -> None:
-        """Wait for the acceptances whose clients have gone."""
-        while self._running:
-            await asyncio.wait(self._running)
+        return await self.unbroken.run(self._commit(new, self._accepted(new)))
 
     async def _commit(self, new: NewMessage, event: Event) -> Reply:
         # what is under way elsewhere will want its room too
@@ -206,7 +196,12 @@ class Acceptor:
             message_id=message.message_id,
             queue_id=message.id,
             metadata=message.metadata,
-            detail={"size": message.size, "recipients": len(new.deliveries), **new.client},
+            detail={
+                "sender": str(message.reverse_path),
+                "size": message.size,
+                "recipients": len(new.deliveries),
+                **new.client,
+            },
         )
 
 

@@ -1,39 +1,31 @@
-"""One client of the submission listener: its commands read, obeyed and answered (RFC 6409, RFC 5321 §4).
+"""One client of the submission listener: what it says beyond what clients of any listener say (RFC 6409, RFC 4954).
 
-Thin on purpose: whether a command is in order is asked of `dialogue`, who the client is of `auth`, and what becomes of
-a message of `acceptor`. This is one of the three borders where the unexpected becomes an answer: 451, and the traceback
-under the same number in the log.
+Whether a command is in order is asked of `dialogue`, who the client is of `auth`, and what becomes of a message of
+`acceptor`.
 """
 
-import asyncio
-import logging
-import re
-import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol, cast
+from typing import ClassVar
 
+from mta.accounts.account import Login
+from mta.errors import StoreUnavailable
 from mta.mail import failures
 from mta.mail.reply import Reply
-from mta.submission.acceptor import Acceptor, Client, Submission
+from mta.smtp.data import DataReader
+from mta.smtp.feed import LineTooLong
+from mta.smtp.session import House, Session, readable
+from mta.smtp.settings import Kind
+from mta.submission.acceptor import Acceptor, Submission
 from mta.submission.auth import Authenticator
-from mta.submission.counts import ROLE, Counts, Uncounted, reason_of
-from mta.submission.data import DataReader
-from mta.submission.dialogue import Dialogue
-from mta.submission.feed import LineTooLong
+from mta.submission.counts import ROLE, Counts, Uncounted
+from mta.submission.dialogue import SubmissionDialogue
+from mta.submission.gate import Gate, OpenGate
 from mta.submission.parameters import MAX_MAIL_LINE, MAX_RCPT_LINE
 from mta.submission.sasl import MAX_LINE as MAX_AUTH_LINE
 from mta.submission.sasl import MECHANISMS, Credentials, Exchange, Malformed, decode, encode
-from mta.submission.settings import Kind, SubmissionSettings
-from mta.submission.wire import Gone, NoTls, Silent, Wire
+from mta.submission.settings import SubmissionSettings
 
-_log = logging.getLogger(__name__)
-
-_MAX_LINE = 512  # RFC 5321 §4.5.3.1.4, CRLF included
-_LINE_LIMITS = {"MAIL": MAX_MAIL_LINE, "RCPT": MAX_RCPT_LINE, "AUTH": MAX_AUTH_LINE}
-_CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
-_BROWSERS = frozenset({"GET", "HEAD", "POST", "PUT", "CONNECT", "OPTIONS"})
-_PROTOCOL_ERRORS = frozenset({500, 501, 502, 503, 504, 555})
 _WRONG_PASSWORD_WEIGHT = 4
 """Errors that one failed login counts for: some five tries a connection."""
 
@@ -50,186 +42,26 @@ class Services:
     incident: Callable[[], str]
     """Makes a number under which something unexpected is found in the log."""
     counts: Counts = field(default_factory=Uncounted)
+    gate: Gate = field(default_factory=OpenGate)
 
 
-class House(Protocol):
-    """The server, as a connection knows it."""
-
-    def admit(self, connection: "Connection") -> bool:
-        """Return whether there is room for one more client, and count it."""
-        ...
-
-    def leave(self, connection: "Connection") -> None:
-        """A client has gone."""
-        ...
-
-    def tls_context(self) -> ssl.SSLContext:
-        """Return the certificate in use now."""
-        ...
-
-
-class Connection(Wire):
+class Connection(Session):
     """Speaks with one client until it goes."""
+
+    role: ClassVar[str] = ROLE
+    line_limits: ClassVar[Mapping[str, int]] = {"MAIL": MAX_MAIL_LINE, "RCPT": MAX_RCPT_LINE, "AUTH": MAX_AUTH_LINE}
+    _dialogue: SubmissionDialogue
 
     def __init__(self, services: Services, kind: Kind, house: House) -> None:
         settings = services.settings
-        super().__init__(settings.hostname, settings.idle_timeout, settings.handshake_timeout)
+        dialogue = SubmissionDialogue(
+            settings, kind, services.authenticator.account, services.is_routed, services.gate.suspended
+        )
+        super().__init__(settings, kind, house, dialogue, services.incident, services.counts)
         self._services = services
-        self._kind = kind
-        self._house = house
-        self._dialogue = Dialogue(settings, kind, services.authenticator.account, services.is_routed)
-        self._errors = 0
-        self._is_over = False
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """A client is here: start its task, if there is room."""
-        link = cast(asyncio.Transport, transport)
-        if not self._house.admit(self):
-            self._services.counts.rejected(reason_of(failures.TOO_MANY_CONNECTIONS))
-            link.write(f"{failures.TOO_MANY_CONNECTIONS}\r\n".encode("ascii"))
-            link.close()
-            return
-        super().connection_made(transport)
-        if self._kind is Kind.TLS:
-            self._dialogue.secured()
-
-    def shut_down(self) -> None:
-        """End the session as soon as nothing is being done for the client: now, or after the message it is sending."""
-        self._is_over = True
-        if self._is_waiting:
-            self.hang_up(failures.SHUTTING_DOWN)
-
-    async def _handle_client(self) -> None:
-        self._services.counts.connection_opened(ROLE)
-        if self._kind is Kind.TLS:
-            self._services.counts.tls_session(ROLE, self.tls.version() if self.tls is not None else None)
-        try:
-            await self._serve()
-        except Silent:
-            self.hang_up(failures.TIMEOUT)
-        except NoTls as error:
-            self._services.counts.tls_failed(ROLE)
-            _log.info("TLS handshake with %s failed: %s", self.peer_address, error)
-        except Gone:
-            pass  # there is nobody to tell, and nothing that was accepted depends on it
-        finally:
-            self.hang_up()
-            self._house.leave(self)
-            self._services.counts.connection_closed(ROLE)
-
-    async def _serve(self) -> None:
-        self.say(Reply(220, None, f"{self.hostname} ESMTP mta"))
-        longest = max(_LINE_LIMITS.values())
-        while not self._is_over:
-            try:
-                line = await self.next_line(longest)
-            except LineTooLong:
-                self._answer("", failures.LINE_TOO_LONG)
-                continue
-            await self._obey(line)
-            if self._errors >= self._services.settings.max_errors:
-                _log.info("too many errors from %s", self.peer_address)
-                return self.hang_up(failures.TOO_MANY_ERRORS)
-        await self.flush()
-        return self.hang_up(failures.SHUTTING_DOWN) if not self._link.is_closing() else None
-
-    async def _obey(self, line: bytes) -> None:
-        """Do one command."""
-        text = _readable(line)
-        if text is None:
-            return self._answer("", failures.BAD_ENCODING)
-        word, _, argument = text.rstrip(" ").partition(" ")
-        verb = word.upper()
-        if len(line) > _LINE_LIMITS.get(verb, _MAX_LINE):
-            return self._answer(verb, failures.LINE_TOO_LONG)
-        method = self._smtp_methods.get(verb)
-        if method is None:
-            if verb in _BROWSERS and not self._dialogue.client_name:
-                # a browser whose page was made to post mail here: the rest of its request holds the commands
-                raise Gone
-            return self._answer(verb, failures.UNKNOWN_COMMAND)
-        try:
-            await method(argument)
-        except (Gone, Silent, NoTls):
-            raise
-        except Exception:
-            incident = self._services.incident()
-            _log.exception("incident %s: unexpected error in %s from %s", incident, verb, self.peer_address)
-            self._dialogue.reset()
-            self._answer(verb, failures.internal(incident))
-        return None
-
-    def _answer(self, verb: str, reply: Reply) -> None:
-        self.say(reply)
-        if reply.code in _PROTOCOL_ERRORS and verb != "RCPT":
-            self._errors += 1
-        elif reply == failures.BAD_CREDENTIALS:
-            self._services.counts.auth_failed()
-            self._errors += _WRONG_PASSWORD_WEIGHT
-        if not reply.is_positive:
-            self._services.counts.rejected(reason_of(reply))
-            # the text quotes no secret: AUTH's arguments are in no reply
-            _log.info("%s from %s refused: %s", verb or "line", self.peer_address, reply)
-
-    # --- the commands: aiosmtpd finds them by name, and every one of its own is replaced
-
-    async def smtp_HELO(self, arg: str) -> None:
-        """RFC 5321 §4.1.1.1."""
-        self._answer("HELO", self._dialogue.hello(arg, extended=False))
-
-    async def smtp_EHLO(self, arg: str) -> None:
-        """RFC 5321 §4.1.1.1."""
-        self._answer("EHLO", self._dialogue.hello(arg, extended=True))
-
-    async def smtp_MAIL(self, arg: str | None) -> None:
-        """RFC 5321 §4.1.1.2."""
-        self._answer("MAIL", self._dialogue.mail(arg or ""))
-
-    async def smtp_RCPT(self, arg: str | None) -> None:
-        """RFC 5321 §4.1.1.3."""
-        self._answer("RCPT", self._dialogue.rcpt(arg or ""))
-
-    async def smtp_RSET(self, arg: str) -> None:
-        """RFC 5321 §4.1.1.5."""
-        if arg:
-            return self._answer("RSET", failures.BAD_SYNTAX)
-        self._dialogue.reset()
-        return self._answer("RSET", failures.OK)
-
-    async def smtp_NOOP(self, arg: str) -> None:
-        """RFC 5321 §4.1.1.9."""
-        self._answer("NOOP", failures.OK)
-
-    async def smtp_HELP(self, arg: str) -> None:
-        """RFC 5321 §4.1.1.8."""
-        self._answer("HELP", failures.HELP)
-
-    async def smtp_VRFY(self, arg: str) -> None:
-        """RFC 5321 §3.5.3: nobody learns here who exists."""
-        self._answer("VRFY", failures.CANNOT_VERIFY if arg else failures.BAD_SYNTAX)
-
-    async def smtp_EXPN(self, arg: str) -> None:
-        """RFC 5321 §3.5.2: there are no lists."""
-        self._answer("EXPN", failures.NOT_IMPLEMENTED)
-
-    async def smtp_QUIT(self, arg: str) -> None:
-        """RFC 5321 §4.1.1.10."""
-        if arg:
-            return self._answer("QUIT", failures.BAD_SYNTAX)
-        self.hang_up(failures.BYE)
-        raise Gone
-
-    async def smtp_STARTTLS(self, arg: str) -> None:
-        """RFC 3207 §4. What was sent behind the command came in clear, and must not be read as if under TLS."""
-        if refusal := self._dialogue.may_start_tls(arg):
-            return self._answer("STARTTLS", refusal)
-        if not self.feed.is_empty:
-            self.hang_up(failures.PIPELINED_STARTTLS)
-            raise Gone
-        self.say(failures.READY_FOR_TLS)
-        await self.encrypt(self._house.tls_context())
-        self._services.counts.tls_session(ROLE, self.tls.version() if self.tls is not None else None)
-        return self._dialogue.secured()
+    def _weight(self, verb: str, reply: Reply) -> int:
+        return _WRONG_PASSWORD_WEIGHT if reply == failures.BAD_CREDENTIALS else super()._weight(verb, reply)
 
     async def smtp_AUTH(self, arg: str) -> None:
         """RFC 4954 §4."""
@@ -240,31 +72,47 @@ class Connection(Wire):
             return self._answer("AUTH", failures.UNKNOWN_MECHANISM if mechanism else failures.BAD_SYNTAX)
         credentials = await self._converse(MECHANISMS[mechanism.upper()](), initial)
         if isinstance(credentials, Reply):
-            return self._answer("AUTH", credentials)
+            return self._refuse_login(credentials)
         login = await self._services.authenticator.verify(credentials)
         if isinstance(login, Reply):
-            return self._answer("AUTH", login)
+            return self._refuse_login(login)
         self._dialogue.login = login
         return self._answer("AUTH", failures.AUTHENTICATED)
 
-    async def smtp_DATA(self, arg: str) -> None:
-        """RFC 5321 §4.1.1.4."""
-        if refusal := self._dialogue.may_send_content(arg):
-            return self._answer("DATA", refusal)
+    async def _mail(self, argument: str) -> Reply:
+        return self._dialogue.mail(argument)
+
+    async def _rcpt(self, argument: str) -> Reply:
+        recipient = self._dialogue.rcpt(argument)
+        if isinstance(recipient, Reply):
+            return recipient
+        try:
+            suppression = await self._services.gate.suppressed(self._login.account.name, recipient.mailbox)
+        except StoreUnavailable:
+            return failures.STORE_UNAVAILABLE
+        return self._dialogue.add(recipient) if suppression is None else failures.suppressed(str(suppression))
+
+    def _content_reader(self) -> DataReader:
         settings = self._services.settings
-        self.say(failures.START_INPUT)
-        await self.flush()
-        reader = DataReader(settings.max_message_size, take_long_lines=settings.take_long_lines)
-        while (behind := reader.feed(await self.next_piece())) is None:
-            pass
-        self.feed.put_back(behind)
-        reply = reader.refusal or await self._services.acceptor.accept(self._submission(reader.pieces()))
-        self._dialogue.reset()
-        if reply.is_positive:
-            self._errors = 0
-        return self._answer("DATA", reply)
+        return DataReader(settings.max_message_size, take_long_lines=settings.take_long_lines)
+
+    async def _take(self, content: DataReader) -> Reply:
+        submission = Submission(self._login, self._dialogue.envelope(), content.pieces(), self._client())
+        return await self._services.acceptor.accept(submission, self._services.gate.suspended)
 
     # --- their parts
+
+    @property
+    def _login(self) -> Login:
+        """Whose transaction is open."""
+        if self._dialogue.login is None:
+            raise ValueError("a transaction of a client that has not logged in")
+        return self._dialogue.login
+
+    def _refuse_login(self, reply: Reply) -> None:
+        if reply == failures.BAD_CREDENTIALS:
+            self._services.counts.auth_failed()
+        self._answer("AUTH", reply)
 
     async def _converse(self, exchange: Exchange, initial: str) -> Credentials | Reply:
         """Carry challenges and answers until the client has said who it is."""
@@ -293,27 +141,4 @@ class Connection(Wire):
     async def _challenged(self, challenge: bytes) -> str | None:
         """Send a challenge; return the answer, None where it is no text."""
         self.say(Reply(334, None, encode(challenge)))
-        return _readable(await self.next_line(MAX_AUTH_LINE))
-
-    def _submission(self, pieces: tuple[bytes, ...]) -> Submission:
-        login, tls = self._dialogue.login, self.tls
-        if login is None:
-            raise ValueError("content from a client that has not logged in")
-        cipher = tls.cipher() if tls is not None else None
-        client = Client(
-            name=self._dialogue.client_name,
-            address=self.peer_address,
-            tls_version=tls.version() if tls is not None else None,
-            tls_cipher=cipher[0] if cipher else None,
-        )
-        return Submission(login, self._dialogue.envelope(), pieces, client)
-
-
-def _readable(line: bytes) -> str | None:
-    """A command without its CRLF; None where it is not UTF-8, holds a control character or ends in a bare LF."""
-    if not line.endswith(b"\r\n") or _CONTROL.search(line, 0, len(line) - 2):
-        return None
-    try:
-        return line[:-2].decode("utf-8")
-    except UnicodeDecodeError:
-        return None
+        return readable(await self.next_line(MAX_AUTH_LINE))

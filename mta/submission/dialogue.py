@@ -11,15 +11,16 @@ from mta.mail import failures
 from mta.mail.address import Mailbox
 from mta.mail.envelope import Envelope, Recipient
 from mta.mail.reply import Reply
+from mta.smtp.dialogue import Dialogue
+from mta.smtp.settings import Kind
 from mta.submission import rules
+from mta.submission.gate import Suspended, may_begin
 from mta.submission.parameters import MailArguments, parse_mail, parse_rcpt
 from mta.submission.sasl import MECHANISMS
-from mta.submission.settings import Kind, SubmissionSettings
-
-_MAX_CLIENT_NAME = 255
+from mta.submission.settings import SubmissionSettings
 
 
-class Dialogue:
+class SubmissionDialogue(Dialogue):
     """The state of one session."""
 
     def __init__(
@@ -28,44 +29,21 @@ class Dialogue:
         kind: Kind,
         account: Callable[[str], Account | None],
         is_routed: Callable[[str], bool],
+        suspended: Suspended,
     ) -> None:
         """`account`: the account of a name as it stands now; `is_routed`: whether a route names a domain."""
+        super().__init__(settings.hostname, kind)
         self._settings = settings
-        self._kind = kind
         self._account = account
         self._is_routed = is_routed
-        self._encrypted = False
-        self._extended = False
+        self._suspended = suspended
         self._mail: MailArguments | None = None
         self._recipients: dict[Mailbox, Recipient] = {}
-        self.client_name = ""
-        """What the client calls itself; empty before HELO and EHLO."""
         self.login: Login | None = None
 
-    def hello(self, argument: str, *, extended: bool) -> Reply:
-        """HELO and EHLO (RFC 5321 §4.1.1.1). Ends a transaction, but not the login."""
-        if not argument or " " in argument or len(argument) > _MAX_CLIENT_NAME:
-            return failures.BAD_SYNTAX
-        self.reset()
-        self.client_name = argument
-        self._extended = extended
-        lines = [self._settings.hostname, *(self._offers() if extended else ())]
-        return Reply(250, None, "\n".join(lines))
-
-    def may_start_tls(self, argument: str) -> Reply | None:
-        """STARTTLS (RFC 3207 §4): the refusal, or None."""
-        if argument:
-            return failures.BAD_SYNTAX
-        if self._encrypted:
-            return failures.TLS_ACTIVE
-        return None if self._kind is Kind.STARTTLS else failures.NOT_IMPLEMENTED
-
     def secured(self) -> None:
-        """TLS is up: whatever was said before is forgotten (RFC 3207 §4.2)."""
-        self.reset()
-        self._encrypted = True
-        self._extended = False
-        self.client_name = ""
+        """TLS is up: the login is forgotten too."""
+        super().secured()
         self.login = None
 
     def may_log_in(self) -> Reply | None:
@@ -92,38 +70,35 @@ class Dialogue:
         arguments = parse_mail(argument)
         if isinstance(arguments, Reply):
             return arguments
-        refusal = rules.fits(arguments.size, self._settings.max_message_size) or rules.may_send_from(
-            account, arguments.reverse_path
+        refusal = (
+            may_begin(self.login, self._suspended)
+            or rules.fits(arguments.size, self._settings.max_message_size)
+            or rules.may_send_from(account, arguments.reverse_path)
         )
         if refusal is not None:
             return refusal
         self._mail = arguments
         return failures.SENDER_OK
 
-    def rcpt(self, argument: str) -> Reply:
-        """RCPT (RFC 5321 §4.1.1.3). A recipient named twice gets one copy."""
+    def rcpt(self, argument: str) -> Recipient | Reply:
+        """RCPT (RFC 5321 §4.1.1.3): the recipient to `add` unless it is suppressed, or the reply at once."""
         if self._mail is None:
             return failures.NEED_MAIL
         recipient = parse_rcpt(argument, utf8=self._mail.smtputf8)
         if isinstance(recipient, Reply):
             return recipient
         if recipient.mailbox in self._recipients:
+            # named twice, it gets one copy
             return failures.RECIPIENT_OK
         refusal = rules.may_write_to(recipient.mailbox, self._is_routed) or rules.one_more(
             len(self._recipients), self._settings.max_recipients
         )
-        if refusal is not None:
-            return refusal
+        return recipient if refusal is None else refusal
+
+    def add(self, recipient: Recipient) -> Reply:
+        """Take a recipient for good."""
         self._recipients[recipient.mailbox] = recipient
         return failures.RECIPIENT_OK
-
-    def may_send_content(self, argument: str) -> Reply | None:
-        """DATA (RFC 5321 §4.1.1.4): the refusal, or None."""
-        if argument:
-            return failures.BAD_SYNTAX
-        if self._mail is None:
-            return failures.NEED_MAIL
-        return None if self._recipients else failures.NEED_RCPT
 
     def envelope(self) -> Envelope:
         """Return what MAIL and RCPT said; only when `may_send_content` had nothing against it.
@@ -148,19 +123,25 @@ class Dialogue:
         self._recipients = {}
 
     @property
+    def _has_mail(self) -> bool:
+        return self._mail is not None
+
+    @property
+    def _has_recipients(self) -> bool:
+        return bool(self._recipients)
+
+    @property
     def _may_see_passwords(self) -> bool:
         return self._encrypted or self._kind is Kind.PLAIN
 
-    def _offers(self) -> tuple[str, ...]:
-        """What works, and nothing else."""
-        offers: Mapping[str, bool] = {
+    def _offers(self) -> Mapping[str, bool]:
+        return {
             "PIPELINING": True,
             f"SIZE {self._settings.max_message_size}": True,
             "8BITMIME": True,
             "SMTPUTF8": True,
             "ENHANCEDSTATUSCODES": True,
             "DSN": True,
-            "STARTTLS": self._kind is Kind.STARTTLS and not self._encrypted,
+            "STARTTLS": self._offers_tls,
             f"AUTH {' '.join(MECHANISMS)}": self._may_see_passwords,
         }
-        return tuple(offer for offer, holds in offers.items() if holds)

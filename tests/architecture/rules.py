@@ -25,8 +25,10 @@ class Layer(IntEnum):
     WORDS = 0
     RULES = 1
     ENGINE = 2
-    EDGE = 3
-    TOP = 4
+    FLOOR = 3
+    """What several edges stand on: it may use the network, and knows no edge."""
+    EDGE = 4
+    TOP = 5
 
 
 # The longest name that begins a module's name places it. Where a package is split, its default is the stricter layer.
@@ -43,8 +45,11 @@ LAYERS: Mapping[str, Layer] = {
     "mta.bounces.processor": Layer.ENGINE,
     "mta.reputation": Layer.RULES,
     "mta.accounts": Layer.RULES,
+    "mta.accounts.watch": Layer.ENGINE,
     "mta.queue": Layer.RULES,
     "mta.queue.dispatcher": Layer.ENGINE,
+    "mta.queue.returns": Layer.ENGINE,
+    "mta.smtp": Layer.FLOOR,
     "mta.storage": Layer.EDGE,
     "mta.delivery": Layer.EDGE,
     "mta.submission": Layer.EDGE,
@@ -54,6 +59,7 @@ LAYERS: Mapping[str, Layer] = {
     "mta.doctor": Layer.EDGE,
     "mta.control": Layer.TOP,
     "mta.assembly": Layer.TOP,
+    "mta.mailroom": Layer.TOP,
     "mta.certificates": Layer.TOP,
     "mta.daemon": Layer.TOP,
     "mta.inspection": Layer.TOP,

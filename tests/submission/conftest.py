@@ -10,27 +10,35 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import Any, Self
+from typing import Any
 
 import pytest
-import trustme
 
 from mta.accounts.account import Account, Directory
 from mta.accounts.password import hash_password
+from mta.accounts.standing import Standing
+from mta.accounts.standing import State as Suspension
 from mta.clock import SystemClock
 from mta.events import Event
+from mta.mail.address import Mailbox
 from mta.mail.ids import IdSource
 from mta.mail.token import Keyring, ReturnPaths
 from mta.queue.model import Claimed, Message
+from mta.reputation.suppression import Cause, Origin, Suppression
+from mta.smtp.settings import Endpoint, Kind
 from mta.submission.acceptor import Acceptor, AcceptorSettings
 from mta.submission.auth import Authenticator, OneUse
 from mta.submission.connection import Services
 from mta.submission.server import SubmissionServer
-from mta.submission.settings import Endpoint, Kind, SubmissionSettings
-from tests.fakes.clock import FakeClock
+from mta.submission.settings import SubmissionSettings
+from tests.fakes.clock import START, FakeClock
 from tests.fakes.memory_store import MemoryStore
+from tests.smtp import talk
+from tests.smtp.certificates import HOSTNAME, authority, client_context, server_context
+from tests.smtp.tally import Tally
 
-HOSTNAME = "mail.own.example"
+__all__ = ["HOSTNAME", "authority", "client_context", "server_context"]
+
 PASSWORD = "correct horse"
 SHOP = Account("shop", frozenset({"own.example", "xn--bcher-kva.example"}), hash_password(PASSWORD, salt=bytes(16)))
 PLAIN = base64.b64encode(f"\0shop\0{PASSWORD}".encode()).decode()
@@ -69,6 +77,41 @@ class Watcher:
         self.events.append(event)
 
 
+class Ledger:
+    """A gate whose lists a test writes."""
+
+    def __init__(self) -> None:
+        self.entries: dict[tuple[str, str], Suppression] = {}
+        self.standings: dict[tuple[str, str], Standing] = {}
+        self.failure: Exception | None = None
+        self.asked: list[str] = []
+
+    async def suppressed(self, account: str, address: Mailbox) -> Suppression | None:
+        """Return what a test wrote, after others had a turn."""
+        self.asked.append(str(address))
+        await asyncio.sleep(0)
+        if self.failure is not None:
+            raise self.failure
+        return self.entries.get((account, str(address)))
+
+    def suspended(self, account: str, stream: str) -> Standing | None:
+        """Return what a test wrote; the account as a whole comes first."""
+        return self.standings.get((account, "")) or self.standings.get((account, stream))
+
+    def suppress(self, address: str) -> Suppression:
+        """Put an address on the shop's list."""
+        entry = Suppression(
+            "shop", Mailbox.parse(address), Cause.HARD_BOUNCE, Origin.REPORT, START, detail="550 5.1.1 no such user"
+        )
+        self.entries[("shop", address)] = entry
+        return entry
+
+    def suspend(self, stream: str = "") -> None:
+        """Suspend a stream of the shop, or the shop."""
+        reason = "hard bounces are 10.0% (100 of 1000) in the last 24 hours, the limit is 10.0%"
+        self.standings[("shop", stream)] = Standing("shop", stream, Suspension.SUSPENDED, reason)
+
+
 @dataclass
 class House:
     """What stands behind the listener."""
@@ -82,6 +125,8 @@ class House:
     clock: FakeClock
     return_paths: ReturnPaths
     client_context: ssl.SSLContext
+    gate: Ledger = field(default_factory=Ledger)
+    counts: Tally = field(default_factory=Tally)
     server: SubmissionServer = field(init=False)
 
     def port(self, kind: Kind = Kind.PLAIN) -> int:
@@ -109,51 +154,27 @@ class House:
         context = self.client_context if kind is Kind.TLS else None
         name = HOSTNAME if context else None
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port(kind), ssl=context, server_hostname=name)
-        talk = Talk(reader, writer)
-        await talk.hear()
-        return talk
+        client = Talk(reader, writer)
+        await client.hear()
+        return client
 
     async def logged_in(self) -> "Talk":
         """Connect, greet and log in."""
-        talk = await self.talk()
-        await talk.ask("EHLO client.example.net")
-        assert await talk.ask(f"AUTH PLAIN {PLAIN}") == "235 2.7.0 Authentication successful"
-        return talk
+        client = await self.talk()
+        await client.ask("EHLO client.example.net")
+        assert await client.ask(f"AUTH PLAIN {PLAIN}") == "235 2.7.0 Authentication successful"
+        return client
 
 
-class Talk:
-    """One connection."""
+class Talk(talk.Talk):
+    """One connection of a client that submits."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader, self.writer = reader, writer
-        self.greeting = ""
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self.writer.close()
-
-    async def send(self, octets: bytes) -> None:
-        """Send octets as they are."""
-        self.writer.write(octets)
-        await self.writer.drain()
-
-    async def hear(self) -> str:
-        """Return the next reply, its lines joined by a line feed; empty when the server has hung up."""
-        lines = []
-        while True:
-            async with asyncio.timeout(20):
-                line = (await self.reader.readline()).decode("ascii")
-            assert line.endswith("\r\n") or not line
-            lines.append(line.rstrip("\r\n"))
-            if line[3:4] != "-":
-                return "\n".join(lines)
-
-    async def ask(self, command: str) -> str:
-        """Send a command; return its reply."""
-        await self.send(command.encode("utf-8", "surrogateescape") + b"\r\n")
-        return await self.hear()
+    async def log_in(self, login: str, password: str) -> None:
+        """Log in as somebody, by LOGIN."""
+        await self.ask("AUTH LOGIN")
+        for text in (login, password):
+            reply = await self.ask(base64.b64encode(text.encode()).decode())
+        assert reply.startswith("235")
 
     async def submit(self, content: bytes, *recipients: str, parameters: str = "") -> str:
         """Send a message whose final dot is in `content`; return the reply to it."""
@@ -164,32 +185,8 @@ class Talk:
         await self.send(content)
         return await self.hear()
 
-    async def rest(self) -> bytes:
-        """Return all that comes until the server hangs up."""
-        async with asyncio.timeout(20):
-            return await self.reader.read()
-
 
 OpenHouse = Callable[..., AbstractAsyncContextManager[House]]
-
-
-@pytest.fixture(scope="session")
-def authority() -> trustme.CA:
-    return trustme.CA()
-
-
-@pytest.fixture(scope="session")
-def server_context(authority: trustme.CA) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert(HOSTNAME, "127.0.0.1").configure_cert(context)
-    return context
-
-
-@pytest.fixture(scope="session")
-def client_context(authority: trustme.CA) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    authority.configure_trust(context)
-    return context
 
 
 @pytest.fixture
@@ -219,8 +216,16 @@ def open_house(
             HOSTNAME, tuple(Endpoint(kind, "127.0.0.1", 0) for kind in Kind), stop_grace=timedelta(seconds=10)
         )
         chosen = replace(base, **settings)
-        services = Services(chosen, authenticator, acceptor, lambda domain: domain == "internal", ids.next)
         house = House(store, hands, watcher, acceptor, authenticator, one_use, clock, return_paths, client_context)
+        services = Services(
+            chosen,
+            authenticator,
+            acceptor,
+            lambda domain: domain == "internal",
+            ids.next,
+            house.counts,
+            house.gate,
+        )
         async with SubmissionServer(services, server_context) as house.server:
             yield house
 

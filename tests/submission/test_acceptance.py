@@ -99,6 +99,7 @@ async def test_the_acceptance_is_told_after_the_commit(house: House) -> None:
     assert (event.type, event.account, event.stream) == (EventType.ACCEPTED, "shop", "transactional")
     assert (event.queue_id, event.message_id) == (house.messages[0].id, "<1@own.example>")
     assert event.detail == {
+        "sender": str(house.messages[0].reverse_path),
         "size": house.messages[0].size,
         "recipients": 2,
         "protocol": "ESMTPA",

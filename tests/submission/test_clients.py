@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from mta.submission.settings import Kind
+from mta.smtp.settings import Kind
 from tests.submission.conftest import PASSWORD, House
 
 BODY = b"caf\xc3\xa9\r\n.\r\n..two dots\r\n" + b"x" * 998 + b"\r\nFrom me\r\n\r\nend\r\n"

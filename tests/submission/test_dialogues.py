@@ -9,7 +9,7 @@ import pytest
 
 from mta.accounts.account import Account, Directory
 from mta.errors import StoreUnavailable
-from mta.submission.settings import Kind
+from mta.smtp.settings import Kind
 from tests.submission.conftest import HEADER, HOSTNAME, PLAIN, House, OpenHouse
 
 EHLO = ("EHLO client.example.net", "250-mail.own.example")

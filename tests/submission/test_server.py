@@ -9,9 +9,10 @@ import pytest
 from aiosmtpd.smtp import SMTP
 
 from mta.errors import ConfigError
+from mta.smtp.settings import Endpoint, Kind
 from mta.submission.connection import Connection, Services
 from mta.submission.server import SubmissionServer
-from mta.submission.settings import Endpoint, Kind, SubmissionSettings
+from mta.submission.settings import SubmissionSettings
 from tests.submission.conftest import HEADER, HOSTNAME, House, OpenHouse
 
 

@@ -11,7 +11,7 @@ import pytest
 import trustme
 import uvloop
 
-from mta.submission.settings import Endpoint, Kind
+from mta.smtp.settings import Endpoint, Kind
 from tests.submission.conftest import HEADER, HOSTNAME, PLAIN, House, OpenHouse, Talk
 
 Run = Callable[[Callable[[], Awaitable[None]]], None]

@@ -2,7 +2,8 @@
 
 Works on pieces as large as they come, with searches that run at the speed of C, in linear time however the pieces are
 cut. Only CRLF.CRLF ends the content: a bare CR or LF never does, and makes the message refused after reading on to the
-real end, so that client and server keep in step (the smuggling of CVE-2023-51764, CVE-2023-51766, CVE-2024-27305).
+real end, so that client and server keep in step (the smuggling of CVE-2023-51764, CVE-2023-51766, CVE-2024-27305). A
+door that hands nothing on to other servers may take such content, and keep no more of it than it wants to read.
 """
 
 from mta.mail import failures
@@ -17,11 +18,28 @@ _CRLF = b"\r\n"
 class DataReader:
     """Reads one content. Feed it until it returns what stands behind the end; then look at `refusal` and `pieces`."""
 
-    __slots__ = ("_column", "_held", "_max_size", "_open", "_pieces", "_skip", "_take_long_lines", "refusal", "size")
+    __slots__ = (
+        "_as_it_is",
+        "_column",
+        "_held",
+        "_keep",
+        "_max_size",
+        "_open",
+        "_pieces",
+        "_skip",
+        "_take_long_lines",
+        "refusal",
+        "size",
+    )
 
-    def __init__(self, max_size: int, *, take_long_lines: bool = False) -> None:
+    def __init__(
+        self, max_size: int, *, take_long_lines: bool = False, as_it_is: bool = False, keep: int | None = None
+    ) -> None:
+        """`as_it_is`: take bare line ends, NULs and long lines; `keep`: octets from the beginning that are kept."""
         self._max_size = max_size
         self._take_long_lines = take_long_lines
+        self._as_it_is = as_it_is
+        self._keep = keep
         # the CRLF of the DATA command itself: a content may begin with its end, or with a stuffed dot
         self._held = _CRLF
         self._skip = len(_CRLF)
@@ -46,7 +64,7 @@ class DataReader:
         return None
 
     def pieces(self) -> tuple[bytes, ...]:
-        """Return the content in pieces of at most `Content.PIECE` octets; nothing when it is refused."""
+        """Return what is kept of the content, in pieces of at most `Content.PIECE` octets; nothing if it is refused."""
         if self._open:
             self._cut()
         return tuple(self._pieces)
@@ -56,9 +74,10 @@ class DataReader:
         if self.refusal is not None or not block:
             return
         text = block.replace(b"\r\n.", _CRLF)
-        self.refusal = self._flaw(text)
+        self.refusal = None if self._as_it_is else self._flaw(text)
         if self._skip:
             text, self._skip = text[self._skip :], 0
+        kept = self.size
         self.size += len(text)
         if self.refusal is None and self.size > self._max_size:
             self.refusal = failures.TOO_LARGE
@@ -66,7 +85,7 @@ class DataReader:
             self._open.clear()
             self._pieces.clear()
             return
-        self._open += text
+        self._open += text if self._keep is None else text[: max(0, self._keep - kept)]
         while len(self._open) >= Content.PIECE:
             self._cut()
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mta.submission.feed import HIGH_WATER, Feed, LineTooLong
+from mta.smtp.feed import HIGH_WATER, Feed, LineTooLong
 
 
 class FakeTransport:

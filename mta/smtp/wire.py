@@ -3,7 +3,7 @@
 What is kept of aiosmtpd: the protocol under asyncio's streams, its session, one task per connection, and the table of
 `smtp_*` methods. Its reader is replaced since it cannot tell whether octets are waiting, reads content line by line and
 takes a bare LF; its time limit since it is not renewed in DATA; its STARTTLS since loop.start_tls does the same with a
-time limit of its own and in C under uvloop. What is said over the wire is left to `connection`.
+time limit of its own and in C under uvloop. What is said over the wire is left to `session`.
 """
 
 import asyncio
@@ -15,9 +15,9 @@ from typing import cast
 from aiosmtpd import smtp
 
 from mta.mail.reply import Reply
-from mta.submission.feed import Feed
+from mta.smtp.feed import Feed
 
-# aiosmtpd logs commands with their addresses; refusals that matter are logged by `connection`
+# aiosmtpd logs commands with their addresses; refusals that matter are logged by `session`
 smtp.log.setLevel(logging.WARNING)
 
 _MAX_UNSENT = 8 * 1024

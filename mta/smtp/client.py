@@ -1,0 +1,15 @@
+"""Who handed a message in, as far as its connection tells."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """The other end of a connection."""
+
+    name: str
+    """As it called itself: hostile text."""
+    address: str
+    tls_version: str | None = None
+    """`TLSv1.3` and the like; None: in clear."""
+    tls_cipher: str | None = None

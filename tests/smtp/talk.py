@@ -1,0 +1,44 @@
+"""A client that says what it is told, to the octet."""
+
+import asyncio
+from typing import Self
+
+
+class Talk:
+    """One connection."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+        self.greeting = ""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.writer.close()
+
+    async def send(self, octets: bytes) -> None:
+        """Send octets as they are."""
+        self.writer.write(octets)
+        await self.writer.drain()
+
+    async def hear(self) -> str:
+        """Return the next reply, its lines joined by a line feed; empty when the server has hung up."""
+        lines = []
+        while True:
+            async with asyncio.timeout(20):
+                line = (await self.reader.readline()).decode("ascii")
+            assert line.endswith("\r\n") or not line
+            lines.append(line.rstrip("\r\n"))
+            if line[3:4] != "-":
+                return "\n".join(lines)
+
+    async def ask(self, command: str) -> str:
+        """Send a command; return its reply."""
+        await self.send(command.encode("utf-8", "surrogateescape") + b"\r\n")
+        return await self.hear()
+
+    async def rest(self) -> bytes:
+        """Return all that comes until the server hangs up."""
+        async with asyncio.timeout(20):
+            return await self.reader.read()
