@@ -27,6 +27,8 @@ class EventType(StrEnum):
     """A delivery failed for good."""
     EXPIRED = "expired"
     """A delivery was given up after its time."""
+    SUPPRESSED = "suppressed"
+    """A delivery was not sent: its recipient is on the suppression list."""
     HELD = "held"
     """A delivery waits for an operator."""
     RELEASED = "released"
@@ -35,8 +37,20 @@ class EventType(StrEnum):
     """An operator ended a delivery."""
     DELAYED_NOTICE = "delayed_notice"
     """The submitter was told that a delivery is late."""
+    COMPLAINED = "complained"
+    """The recipient of a delivery called it spam."""
+    WARNED = "warned"
+    """The ratios of an account's stream come near their limits."""
+    SUSPENDED = "suspended"
+    """An account's stream may not send."""
+    REINSTATED = "reinstated"
+    """It may send again."""
     ACCOUNT_CHANGED = "account_changed"
     """An account was added or its password changed."""
+    SUPPRESSION_ADDED = "suppression_added"
+    """An address was put on an account's suppression list."""
+    SUPPRESSION_REMOVED = "suppression_removed"
+    """It was taken off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +74,8 @@ class Event:
     reply: Reply | None = None
     klass: str | None = None
     """The reason of the bounce vocabulary; JSON calls it `class`."""
+    hardness: str | None = None
+    """`hard` when the address is to blame for a failure, else `soft`."""
     tries: tuple[Try, ...] = ()
     """Every host of the attempt with what it said; the last one gives the event's TLS."""
     duration: timedelta | None = None

@@ -35,6 +35,8 @@ def event_to_json(event: Event) -> dict[str, Any]:
         data["reply"] = _reply_to_json(event.reply)
     if event.klass is not None:
         data["class"] = event.klass
+    if event.hardness is not None:
+        data["hardness"] = event.hardness
     if event.tries:
         if (tls := event.tries[-1].tls) is not None:
             data["tls"] = _tls_to_json(tls)
@@ -62,6 +64,7 @@ def event_from_json(data: Mapping[str, Any]) -> Event:
             **{name: data.get(name) for name in _PLAIN},
             reply=None if reply is None else _reply_from_json(reply),
             klass=data.get("class"),
+            hardness=data.get("hardness"),
             tries=tuple(_try_from_json(one) for one in data.get("tries", ())),
             duration=None if duration is None else timedelta(seconds=duration),
             detail=dict(data.get("detail", {})),

@@ -38,6 +38,7 @@ events = st.builds(
     attempt=st.none() | st.integers(0, 1000),
     reply=st.none() | replies,
     klass=maybe,
+    hardness=maybe,
     tries=st.lists(tries, max_size=3).map(tuple),
     duration=st.none() | spans,
     metadata=maybe,
@@ -61,6 +62,7 @@ def test_an_event_has_the_names_that_operators_and_programs_know() -> None:
         recipient="a@example.net",
         reply=refused,
         klass="bad_mailbox",
+        hardness="hard",
         tries=(Try("mx.example.net", "192.0.2.1", 25, "rcpt", refused, True, secure, timedelta(seconds=1)),),
         duration=timedelta(milliseconds=1500),
     )
@@ -74,6 +76,7 @@ def test_an_event_has_the_names_that_operators_and_programs_know() -> None:
         "recipient": "a@example.net",
         "reply": reply,
         "class": "bad_mailbox",
+        "hardness": "hard",
         "tls": tls,
         "tries": [
             {

@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Protocol
 
-from mta.reputation.rates import Evidence, Judgement, Measure
+from mta.events import Event
+from mta.reputation.rates import Evidence, Judgement, Measure, Tally
 
 
 class State(StrEnum):
@@ -34,6 +36,27 @@ class Standing:
     epoch: int = 0
     by: str = ""
     """Who moved it: empty for the ratios."""
+
+
+class Book(Protocol):
+    """Where standings and the counts behind them are kept."""
+
+    async def standings(self) -> Sequence[Standing]:
+        """Return every standing that was ever written."""
+        ...
+
+    async def slots(self, standing: Standing, since: int) -> Sequence[tuple[int, Tally]]:
+        """Return the counts of a standing's epoch by slot, from a slot on. For the account as a whole (stream empty):
+        of all its streams."""
+        ...
+
+    async def write(self, standing: Standing, event: Event | None) -> None:
+        """Replace a standing, with the event that tells of it. Its epoch is that of all later counts.
+
+        Raises:
+            StoreUnavailable: nothing was written.
+        """
+        ...
 
 
 def moved(standing: Standing, evidence: Sequence[Evidence], now: datetime) -> Standing | None:
@@ -71,5 +94,5 @@ def told(evidence: Evidence) -> str:
             what = f"hard bounces are {evidence.ratio:.1%} ({evidence.part} of {evidence.whole})"
             return f"{what} in the last {window}, the limit is {evidence.exceeded:.1%}"
         case Measure.COMPLAINTS:
-            what = f"complaints are {evidence.ratio * 1000:.2g} in 1,000 ({evidence.part} of {evidence.whole})"
+            what = f"complaints are {evidence.ratio * 1000:.2f} in 1,000 ({evidence.part} of {evidence.whole})"
             return f"{what} in the last {window}, the limit is {evidence.exceeded * 1000:g} in 1,000"

@@ -60,7 +60,7 @@ class Mailbox:
     """A local part and a domain (RFC 5321 §4.1.2)."""
 
     local_part: str
-    """As it came, quotes included; compared exactly."""
+    """As it came, but for quotes that it does not need; compared exactly."""
     domain: str
     """Lower-case A-labels."""
 
@@ -90,7 +90,7 @@ class Mailbox:
         shapes = (_DOT_STRING_UTF8, _QUOTED_UTF8) if utf8 else (_DOT_STRING, _QUOTED)
         if not any(shape.fullmatch(local_part) for shape in shapes) or _UNFIT.search(local_part):
             raise ValueError(f"{_shown(text)} has a malformed local part")
-        return cls(local_part, parse_domain(domain))
+        return cls(_least_quoted(local_part), parse_domain(domain))
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,3 +159,11 @@ def _octets(text: str) -> int:
 def _shown(text: str) -> str:
     """Quote text for an error message, which may become a line of a log or a reply: not all of it."""
     return repr(text) if len(text) <= _SHOWN else f"{text[:_SHOWN]!r}…"
+
+
+def _least_quoted(local_part: str) -> str:
+    """Return a local part with no more quoting than it needs: `"joe"` is joe's mailbox too (RFC 5321 §4.1.2)."""
+    if not local_part.startswith('"'):
+        return local_part
+    plain = re.sub(r"\\(.)", r"\1", local_part[1:-1])
+    return plain if _DOT_STRING_UTF8.fullmatch(plain) else local_part

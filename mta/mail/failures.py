@@ -73,11 +73,22 @@ TLS_UNAVAILABLE = Reply.of(454, "4.7.0", "TLS not available due to local problem
 TOO_MANY_ERRORS = Reply.of(421, "4.7.0", "Error: too many errors")
 TOO_MANY_CONNECTIONS = Reply.of(421, "4.7.0", "Error: too many connections")
 RELAY_DENIED = Reply.of(550, "5.7.1", "Relay access denied")
+NO_SUCH_RECIPIENT = Reply.of(550, "5.1.1", "Recipient address rejected: there is no such mailbox here")
 
 
 def sender_not_yours(domain: str, account: str) -> Reply:
     """The reverse-path's or From's domain is not the account's."""
     return Reply.of(550, "5.7.1", f"Sender domain {domain} is not one that account {account} may send from")
+
+
+def suppressed(why: str) -> Reply:
+    """The recipient is on the account's suppression list."""
+    return Reply.of(550, "5.7.1", f"Recipient suppressed: {why}")
+
+
+def suspended(what: str, why: str) -> Reply:
+    """The account, or its stream, may not send."""
+    return Reply.of(550, "5.7.1", f"{what} is suspended: {why}")
 
 
 # --- limits and content

@@ -1,4 +1,4 @@
-"""Keyed tokens: the return path of each delivery, and the keyring they are made with.
+"""Keyed tokens: the return path and the report field of each delivery, and the keyring they are made with.
 
 A return path is proof that a bounce is about a delivery of ours: nobody else can make one (BATV's idea, with an
 identifier inside). Its final form: the letter `b`, the key's id (2), the delivery's id (16) and a MAC of 100 bits (20),
@@ -14,11 +14,15 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Self
 
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESSIV
+
 from mta.mail import ids
 
 _MAC_LETTERS = 20
 _KEY_LETTERS = 2
 _SECRET_OCTETS = 32
+_MAX_KEYS = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +67,11 @@ class Keyring:
     def with_new(self, secret: bytes, at: datetime) -> Self:
         """Return a keyring in which a new key makes the tokens."""
         taken = {key.id for key in self.keys}
-        number = (ids.decode(self.newest.id) + 1) % 1024
+        if len(taken) >= _MAX_KEYS:
+            raise ValueError(f"the keyring has {_MAX_KEYS} keys, which is all there can be: remove the oldest")
+        number = (ids.decode(self.newest.id) + 1) % _MAX_KEYS
         while ids.encode(number, _KEY_LETTERS) in taken:
-            number = (number + 1) % 1024
+            number = (number + 1) % _MAX_KEYS
         return type(self)((*self.keys, Key(ids.encode(number, _KEY_LETTERS), at, secret)))
 
     @classmethod
@@ -134,3 +140,56 @@ class ReturnPaths:
         # the label keeps this use of the secret apart from every other
         digest = hmac.digest(key.secret, f"return-path:{key.id}:{delivery_id}".encode(), hashlib.sha256)
         return ids.encode(int.from_bytes(digest[:13], "big") >> 4, _MAC_LETTERS)
+
+
+REPORT_FIELD = "X-Report-Token"
+"""Outside the signed fields, since every delivery has its own; feedback reports send it back with the message."""
+
+_MAX_REPORT_TOKEN = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class ReportClaim:
+    """What a report token says: enough to act when the delivery's rows are gone."""
+
+    delivery_id: str
+    account: str
+    stream: str
+    recipient: str
+    """The mailbox as it was accepted."""
+
+
+class ReportTokens:
+    """Seals claims so that nobody else can make, change or read them (AES-SIV, RFC 5297, under a key of its own)."""
+
+    def __init__(self, keyring: Keyring) -> None:
+        self._keyring = keyring
+
+    def seal(self, claim: ReportClaim) -> str:
+        """Return the token: the key's id, then base64url."""
+        key = self._keyring.newest
+        plain = json.dumps([claim.delivery_id, claim.account, claim.stream, claim.recipient], ensure_ascii=False)
+        sealed = self._cipher(key).encrypt(plain.encode("utf-8"), [key.id.encode()])
+        return key.id + base64.urlsafe_b64encode(sealed).decode("ascii").rstrip("=")
+
+    def open(self, token: str) -> ReportClaim:
+        """Return what a token says.
+
+        Raises:
+            ValueError: it was not made with a key of this keyring.
+        """
+        # mail systems fold long fields anywhere
+        text = "".join(token.split())[:_MAX_REPORT_TOKEN]
+        key = self._keyring.find(text[:_KEY_LETTERS])
+        if key is None or not text.isascii():
+            raise ValueError("not a report token of ours")
+        encoded = text[_KEY_LETTERS:]
+        try:
+            sealed = base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4))
+            plain = self._cipher(key).decrypt(sealed, [key.id.encode()])
+            return ReportClaim(*map(str, json.loads(plain)))
+        except (InvalidTag, ValueError, TypeError):
+            raise ValueError("not a report token of ours") from None
+
+    def _cipher(self, key: Key) -> AESSIV:
+        return AESSIV(hmac.digest(key.secret, b"report-token", hashlib.sha512))

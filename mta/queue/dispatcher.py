@@ -17,23 +17,27 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from mta.accounts.standing import Standing
 from mta.clock import Clock
 from mta.errors import Damaged, StoreUnavailable
-from mta.events import Observer
+from mta.events import Event, Observer
 from mta.mail import failures
 from mta.mail.outcome import Bounced, Deferred, Outcome
-from mta.queue.model import Claimed, Content
+from mta.queue.model import Claimed, Content, Message
 from mta.queue.pace import Pace
 from mta.queue.records import Records
 from mta.queue.schedule import Schedule
 from mta.queue.seams import Hold, Letter, Router, Sealer, Site, Transport, Unsigned
-from mta.queue.settle import Settled, Settlement, expired, held, settle
+from mta.queue.settle import Settled, Settlement, expired, held, settle, suppressed
 from mta.queue.store import Store
+from mta.queue.verdict import Verdicts
 
 RENEW_EVERY = timedelta(seconds=20)
 POLL_EVERY = timedelta(seconds=5)
 """The store is asked at least this often, whatever it said of the next due time."""
 TROUBLE_PAUSE = timedelta(seconds=1)
+SUSPENDED = "suspended"
+"""How the hold reason of a suspended account's mail begins: a reinstatement releases what was held for it."""
 
 _log = logging.getLogger("mta.queue")
 
@@ -45,6 +49,10 @@ class World:
     router: Router
     sealer: Sealer
     transport: Transport
+    stamp: Callable[[Claimed], bytes]
+    """Makes the report field of a delivery, which goes on top of its signatures; empty for notifications."""
+    suspended: Callable[[str, str], Standing | None]
+    """The standing by which a stream of an account may not send; None when it may."""
 
 
 @dataclass(slots=True)
@@ -66,6 +74,7 @@ class Dispatcher:
         store: Store,
         world: World,
         records: Records,
+        verdicts: Verdicts,
         schedule: Schedule,
         observers: Sequence[Observer],
         clock: Clock,
@@ -75,6 +84,7 @@ class Dispatcher:
         self._store = store
         self._world = world
         self._records = records
+        self._verdicts = verdicts
         self._schedule = schedule
         self._observers = observers
         self._clock = clock
@@ -281,6 +291,10 @@ class Dispatcher:
         claimed = one.claimed
         if self._schedule.expires_at(claimed.message, claimed.delivery) <= self._store.now():
             return expired(claimed)
+        if claimed.suppressed is not None:
+            return suppressed(claimed, claimed.suppressed)
+        if (standing := self._standing_against(claimed.message)) is not None:
+            return held(claimed, f"{SUSPENDED}: {standing.reason}")
         began = self._clock.monotonic()
         site: Site | None = None
         try:
@@ -305,7 +319,11 @@ class Dispatcher:
             outcome = Deferred(failures.INTERNAL_DEFERRAL)
         # the schedule counts the attempt that was just made
         counted = replace(claimed, delivery=replace(claimed.delivery, attempts=claimed.delivery.attempts + 1))
-        decided = settle(counted, outcome, self._schedule, self._store.now(), self._dice)
+        now = self._store.now()
+        outcome, classification = self._verdicts.of(outcome)
+        decided = replace(settle(counted, outcome, self._schedule, now, self._dice), classification=classification)
+        if not self._records.is_notification(claimed.message):
+            decided = self._verdicts.judged(decided, now)
         duration = timedelta(seconds=self._clock.monotonic() - began)
         return replace(decided, claimed=claimed, duration=duration, site=site.name if site else None)
 
@@ -313,9 +331,16 @@ class Dispatcher:
         claimed = one.claimed
         content = await self._content(claimed)
         signature = await self._world.sealer.seal(claimed.message, content.header)
-        letter = Letter(claimed.message, claimed.delivery.return_path, claimed.delivery.recipient, signature, content)
+        fields = self._world.stamp(claimed) + signature
+        letter = Letter(claimed.message, claimed.delivery.return_path, claimed.delivery.recipient, fields, content)
         still_ours: Callable[[], Awaitable[bool]] = lambda: self._may_send_dot(one)  # noqa: E731  typed
         return await self._world.transport.deliver(letter, site, still_ours)
+
+    def _standing_against(self, message: Message) -> Standing | None:
+        """Return the suspension that holds a message; what we have to tell about earlier mail is not held."""
+        if self._records.is_notification(message):
+            return None
+        return self._world.suspended(message.account, message.stream)
 
     async def _content(self, claimed: Claimed) -> Content:
         return claimed.content or await self._store.content(claimed.message.id)
@@ -329,7 +354,8 @@ class Dispatcher:
             except Damaged as why:
                 _log.error("%s: %s; its notification goes out without the header", one.claimed.message.id, why)
         settled = self._records.of(settlement, original)
-        if not await self._settle(one, settled):
+        written = await self._settle(one, settled)
+        if written is None:
             _log.warning(
                 "%s to %s was settled as %s, but its lease was lost: another worker decides",
                 one.claimed.message.id,
@@ -337,7 +363,7 @@ class Dispatcher:
                 settlement.state,
             )
             return
-        for event in settled.events:
+        for event in written:
             for observer in self._observers:
                 observer.observe(event)
         # due before the claiming loop would look again by itself
@@ -345,7 +371,7 @@ class Dispatcher:
         if soon or settled.dsn is not None:
             self._wanted.set()
 
-    async def _settle(self, one: _Underway, settled: Settled) -> bool:
+    async def _settle(self, one: _Underway, settled: Settled) -> Sequence[Event] | None:
         """Write a settlement, however long the store cannot: of what was forgotten, the host would be asked again.
 
         When the lease runs out in the meantime, the claim that finds it is ours again (see `_begin`) or another

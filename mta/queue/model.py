@@ -18,6 +18,7 @@ from typing import Protocol
 from mta.mail.address import Mailbox, ReversePath
 from mta.mail.envelope import BodyType, Recipient, Return
 from mta.mail.reply import Reply
+from mta.reputation.suppression import Suppression
 
 
 class State(StrEnum):
@@ -166,6 +167,8 @@ class Claimed:
     lease_until: datetime
     content: Content | None = None
     """At hand for a message accepted a moment ago; else the store has it."""
+    suppressed: Suppression | None = None
+    """The entry of the account's list that stands in the way, looked at when the lease was taken."""
 
 
 class Dispatchable(Protocol):

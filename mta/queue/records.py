@@ -12,6 +12,9 @@ from mta.mail.envelope import Notify, Recipient
 from mta.mail.ids import IdSource
 from mta.queue.model import Content, Delivery, Message, NewMessage, State, Stream
 from mta.queue.settle import Notice, Settled, Settlement
+from mta.reputation.suppression import Suppression
+
+Detail = dict[str, str | int | float | bool | None]
 
 
 class Records:
@@ -28,23 +31,43 @@ class Records:
         `original` is the message's content, looked at only when a notice is due; None when it cannot be had.
         """
         event = self._event(settlement)
+        on_list = self._on_list(event, settlement)
         if settlement.notice is None:
-            return Settled(settlement, (event,))
+            return Settled(settlement, (event,), on_suppressing=on_list)
         dsn = self._dsn(settlement.notice, original)
         events = [event]
         if settlement.state is State.QUEUED:
             events.append(self._beside(event, EventType.DELAYED_NOTICE, {"dsn": dsn.message.id}))
-        return Settled(settlement, (*events, self._accepted_dsn(dsn, event)), dsn)
+        return Settled(settlement, (*events, self._accepted_dsn(dsn, event)), dsn, on_list)
+
+    def is_notification(self, message: Message) -> bool:
+        """Return whether a message is one that we wrote to tell of another: it is in nobody's ratios, nor ever held."""
+        return message.reverse_path.is_null and message.from_domain == self._hostname
+
+    def new_id(self) -> str:
+        """Return an identifier for something written beside the queue."""
+        return self._ids.next()
+
+    def _on_list(self, event: Event, settlement: Settlement) -> Event | None:
+        entry = settlement.suppression
+        if entry is None:
+            return None
+        return self._beside(event, EventType.SUPPRESSION_ADDED, suppression_detail(entry))
 
     def _event(self, settlement: Settlement) -> Event:
         message, delivery = settlement.claimed.message, settlement.claimed.delivery
-        detail: dict[str, str | int | float | bool | None] = {"accepted_at": message.accepted_at.isoformat()}
+        detail: Detail = {"accepted_at": message.accepted_at.isoformat()}
         if settlement.retry_in is not None:
             detail["retry_in"] = round(settlement.retry_in.total_seconds(), 3)
         if settlement.hold_reason is not None:
             detail["reason"] = settlement.hold_reason
         if settlement.in_doubt:
             detail["in_doubt"] = True
+        if settlement.late is not None:
+            detail["late"] = settlement.late
+        if self.is_notification(message):
+            # notifications of ours are in nobody's ratios; a client's own mail from the null reverse-path is in its
+            detail["notification"] = True
         return Event(
             id=self._ids.next(),
             at=self._now(),
@@ -60,13 +83,15 @@ class Records:
             source=delivery.source,
             attempt=delivery.attempts + 1 if settlement.attempted else None,
             reply=settlement.reply,
+            klass=settlement.classification.reason,
+            hardness=settlement.classification.hardness,
             tries=settlement.tries,
             duration=settlement.duration,
             metadata=message.metadata,
             detail=detail,
         )
 
-    def _beside(self, event: Event, kind: EventType, detail: dict[str, str | int | float | bool | None]) -> Event:
+    def _beside(self, event: Event, kind: EventType, detail: Detail) -> Event:
         return Event(
             id=self._ids.next(),
             at=event.at,
@@ -118,7 +143,8 @@ class Records:
             will_retry_until=notice.will_retry_until,
             envid=message.envid,
             original_header=original.header if original else b"",
-            original_body=original.body if original else None,
+            # a report brings the header back without the body, which is not the whole message
+            original_body=original.body if original and original.body else None,
             ret=message.ret,
             smtputf8=message.smtputf8,
         )
@@ -144,3 +170,13 @@ class Records:
         recipient = Recipient(about.reverse_path.mailbox, notify=frozenset({Notify.NEVER}))
         delivery = Delivery(self._ids.next(), queue_id, recipient, State.QUEUED, now, return_path=None)
         return NewMessage(message, (delivery,), Content(composed.header, (composed.body,)))
+
+
+def suppression_detail(entry: Suppression) -> Detail:
+    """Return what an event tells of an entry of the suppression list."""
+    return {
+        "cause": entry.cause.value,
+        "origin": entry.origin.value,
+        "expires_at": entry.expires_at.isoformat() if entry.expires_at else None,
+        "reason": entry.detail,
+    }

@@ -4,6 +4,7 @@ import random
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from mta.bounces.report import UNKNOWN, Classification
 from mta.events import Event, EventType
 from mta.mail import failures
 from mta.mail.envelope import Notify
@@ -11,6 +12,7 @@ from mta.mail.outcome import Bounced, Deferred, Delivered, Outcome, Try
 from mta.mail.reply import Reply
 from mta.queue.model import Claimed, NewMessage, State
 from mta.queue.schedule import Schedule
+from mta.reputation.suppression import Suppression
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,14 @@ class Settlement:
     duration: timedelta = timedelta(0)
     site: str | None = None
     in_doubt: bool = False
+    classification: Classification = UNKNOWN
+    """What the reply means for the address."""
+    suppression: Suppression | None = None
+    """The recipient comes onto the list."""
+    suspicion: bool = False
+    """It comes onto it only if the same was seen at least a day ago: a domain may be gone for an hour."""
+    late: str | None = None
+    """What told of it, when that came after the delivery: `report`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +62,8 @@ class Settled:
     settlement: Settlement
     events: tuple[Event, ...]
     dsn: NewMessage | None = None
+    on_suppressing: Event | None = None
+    """Written only if the suppression is new."""
 
 
 def settle(claimed: Claimed, outcome: Outcome, schedule: Schedule, now: datetime, dice: random.Random) -> Settlement:
@@ -80,6 +92,13 @@ def expired(claimed: Claimed) -> Settlement:
     if _wants(claimed, Notify.FAILURE):
         notice = Notice(claimed, State.EXPIRED, reply, delivery.last_host)
     return Settlement(claimed, State.EXPIRED, reply, EventType.EXPIRED, attempted=False, notice=notice)
+
+
+def suppressed(claimed: Claimed, entry: Suppression) -> Settlement:
+    """Give up a delivery whose recipient is not to be written to; the submitter hears why."""
+    reply = failures.suppressed(str(entry))
+    notice = Notice(claimed, State.SUPPRESSED, reply, None) if _wants(claimed, Notify.FAILURE) else None
+    return Settlement(claimed, State.SUPPRESSED, reply, EventType.SUPPRESSED, attempted=False, notice=notice)
 
 
 def held(claimed: Claimed, reason: str) -> Settlement:

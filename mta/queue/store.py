@@ -11,6 +11,7 @@ from typing import Protocol
 
 from mta.events import Event
 from mta.queue.model import Claimed, Content, NewMessage
+from mta.queue.returned import Complaint, Filed, ReturnNote
 from mta.queue.settle import Settled
 
 
@@ -48,6 +49,8 @@ class Store(Protocol):
     async def claim(self, limit: int, except_domains: Collection[str] = ()) -> list[Claimed]:
         """Lease due deliveries, and those whose lease ran out, oldest due first, passing over some domains.
 
+        The suppression list is looked at in the same transaction. Passing over domains may take several of them.
+
         Raises:
             StoreUnavailable: nothing was leased.
         """
@@ -62,8 +65,11 @@ class Store(Protocol):
         """
         ...
 
-    async def settle(self, settled: Settled) -> bool:
-        """Write what one attempt meant: state, events, DSN. False, and nothing written, when the lease was lost.
+    async def settle(self, settled: Settled) -> Sequence[Event] | None:
+        """Write what one attempt meant: state, events, DSN, suppression. None, and nothing written: the lease was lost.
+
+        Returns the events that were written: that of a suppression is among them only if the address was not on the
+        list yet.
 
         Raises:
             StoreUnavailable: nothing was written.
@@ -84,6 +90,39 @@ class Store(Protocol):
 
     async def next_due(self) -> timedelta | None:
         """Return how long until something in the store is due or a lease runs out; None when nothing waits."""
+        ...
+
+    async def file(self, delivery_id: str) -> Filed | None:
+        """Return a delivery in whatever state it is; None when nothing is known of it (any more).
+
+        Raises:
+            StoreUnavailable: it cannot be read now.
+        """
+        ...
+
+    async def settle_late(self, settled: Settled) -> Sequence[Event] | None:
+        """Move a delivery from `delivered` to `bounced` because of a report. None, and nothing written, when it is not
+        `delivered`: told twice counts once.
+
+        Raises:
+            StoreUnavailable: nothing was written.
+        """
+        ...
+
+    async def complain(self, complaint: Complaint) -> Sequence[Event] | None:
+        """Write a complaint and what follows from it. None, and nothing written, when the delivery has one already.
+
+        Raises:
+            StoreUnavailable: nothing was written.
+        """
+        ...
+
+    async def note(self, note: ReturnNote) -> None:
+        """Keep a note of a report, or a letter to postmaster.
+
+        Raises:
+            StoreUnavailable: nothing was written.
+        """
         ...
 
     def now(self) -> datetime:

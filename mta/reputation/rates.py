@@ -6,7 +6,10 @@ Counts are folded from events into slots of ten minutes by the store. Here is on
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from enum import StrEnum
+
+from mta.events import Event, EventType
 
 SLOT = timedelta(minutes=10)
 """A window is as exact as this."""
@@ -108,16 +111,21 @@ def judge(tallies: Mapping[timedelta, Tally], limits: Limits) -> list[Evidence]:
 
 def _bounces(tally: Tally, window: timedelta, limits: Limits) -> Evidence:
     part, whole, limit = tally.hard_bounced, tally.ended, limits.bounces
-    reaches = _judgement(
-        part >= limit.suspend * whole and part > 0, part >= limit.warn * whole and part > 0, whole, limits
-    )
+    suspends, warns = part >= _share(limit.suspend, whole), part >= _share(limit.warn, whole)
+    reaches = _judgement(suspends and part > 0, warns and part > 0, whole, limits)
     return Evidence(Measure.BOUNCES, window, part, whole, limit, reaches)
 
 
 def _complaints(tally: Tally, window: timedelta, limits: Limits) -> Evidence:
-    part, whole, limit = tally.complained, tally.delivered, limits.complaints
-    exceeds = _judgement(part > limit.suspend * whole, part > limit.warn * whole, whole, limits)
+    # below nothing when what bounced late was delivered before the window began
+    part, whole, limit = tally.complained, max(0, tally.delivered), limits.complaints
+    exceeds = _judgement(part > _share(limit.suspend, whole), part > _share(limit.warn, whole), whole, limits)
     return Evidence(Measure.COMPLAINTS, window, part, whole, limit, exceeds)
+
+
+def _share(ratio: float, whole: int) -> Decimal:
+    # as the operator wrote it: 0.07 of 100 is 7, and in floats a little more, which 7 would not reach
+    return Decimal(str(ratio)) * whole
 
 
 def _judgement(suspends: bool, warns: bool, volume: int, limits: Limits) -> Judgement:
@@ -127,6 +135,29 @@ def _judgement(suspends: bool, warns: bool, volume: int, limits: Limits) -> Judg
     if (suspends or warns) and volume >= limits.warn_min_volume:
         return Judgement.WARN
     return Judgement.GOOD
+
+
+def tally_of(event: Event) -> Tally | None:
+    """Return what an event adds to its account's stream; None when nothing.
+
+    A late bounce takes back the success that it follows. Notifications of ours are in nobody's ratios.
+    """
+    if event.detail.get("notification"):
+        return None
+    hard = int(event.hardness == "hard")
+    match event.type:
+        case EventType.DELIVERED:
+            return Tally(delivered=1, ended=1)
+        case EventType.BOUNCED if event.detail.get("late"):
+            return Tally(delivered=-1, hard_bounced=hard)
+        case EventType.BOUNCED:
+            return Tally(ended=1, hard_bounced=hard)
+        case EventType.EXPIRED:
+            return Tally(ended=1)
+        case EventType.COMPLAINED:
+            return Tally(complained=1)
+        case _:
+            return None
 
 
 def slot_of(at: datetime) -> int:
@@ -139,6 +170,7 @@ def fold(slots: Sequence[tuple[int, Tally]], windows: Sequence[timedelta], now: 
     last = slot_of(now)
     sums = {}
     for window in windows:
-        first = last - int(window // SLOT)
+        # rounded up: a window shorter than a slot would see nothing
+        first = last + (-window // SLOT)
         sums[window] = sum((tally for number, tally in slots if first < number <= last), Tally())
     return sums

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Protocol
 
 from mta.mail.address import Mailbox
 
@@ -78,3 +79,15 @@ class Expiry:
         """Return when an entry made now ends."""
         span = self.spans.get(cause)
         return None if span is None else at + span
+
+
+class List(Protocol):
+    """Where suppressions are kept."""
+
+    async def find(self, account: str, address: Mailbox) -> Suppression | None:
+        """Return the entry that holds now; None when the address may be written to.
+
+        Raises:
+            StoreUnavailable: it cannot be read now.
+        """
+        ...

@@ -1,4 +1,4 @@
-"""What operators change: hold, release, retry, cancel, and accounts made by command.
+"""What operators change: hold, release, retry, cancel, accounts made by command, and the suppression list.
 
 Every change leaves an event for each delivery and one row in the audit. A delivery that a worker has in hand is never
 touched. Large selections are changed in steps, so that accepting mail does not wait for them.
@@ -11,11 +11,15 @@ from dataclasses import dataclass
 
 from mta.clock import Clock
 from mta.events import Event, EventType, Observer
+from mta.mail.address import Mailbox
 from mta.mail.ids import IdSource
 from mta.queue.model import MOVES, State
+from mta.queue.records import Detail, suppression_detail
+from mta.reputation.suppression import Suppression
 from mta.storage.reading import Reader
 from mta.storage.rows import Params, to_ms
 from mta.storage.statements import Statements
+from mta.storage.suppression import Put, Suppressions
 from mta.storage.transactions import Transactions
 from mta.storage.views import Change, QueueRow, Selector
 from mta.storage.writer import Writer
@@ -68,6 +72,7 @@ class Desk:
         ids: IdSource,
         statements: Statements,
         transactions: Transactions,
+        suppressions: Suppressions,
         observer: Observer,
         moved: Callable[[], None],
     ) -> None:
@@ -78,6 +83,7 @@ class Desk:
         self._ids = ids
         self._sql = statements
         self._transactions = transactions
+        self._suppressions = suppressions
         self._observer = observer
         self._moved = moved
 
@@ -132,6 +138,49 @@ class Desk:
 
         await self._writer.run(unit)
         self._observer.observe(event)
+
+    async def add_suppression(self, entry: Suppression, who: str) -> bool:
+        """Put an address on an account's list. Return False, and write nothing, when it is there for at least as long.
+
+        Raises:
+            StoreUnavailable: nothing was written.
+        """
+        event = self._about(EventType.SUPPRESSION_ADDED, entry.account, entry.address, suppression_detail(entry), who)
+        audit = self._audit("suppression add", f"{entry.account} {entry.address}", who, entry.detail, {})
+
+        def unit(connection: sqlite3.Connection) -> bool:
+            if self._suppressions.put(connection, entry, to_ms(self._clock.now())) is Put.KEPT:
+                return False
+            connection.execute(self._sql["insert_audit"], audit)
+            self._transactions.write_events(connection, [event])
+            return True
+
+        return await self._told(unit, event)
+
+    async def remove_suppression(self, account: str, address: Mailbox, who: str, reason: str) -> bool:
+        """Take an address off an account's list. Return False, and write nothing, when it is not on it.
+
+        Raises:
+            StoreUnavailable: nothing was written.
+        """
+        event = self._about(EventType.SUPPRESSION_REMOVED, account, address, {"reason": reason}, who)
+        audit = self._audit("suppression remove", f"{account} {address}", who, reason, {})
+
+        def unit(connection: sqlite3.Connection) -> bool:
+            if not self._suppressions.remove(connection, account, address):
+                return False
+            connection.execute(self._sql["insert_audit"], audit)
+            self._transactions.write_events(connection, [event])
+            return True
+
+        return await self._told(unit, event)
+
+    async def _told(self, unit: Callable[[sqlite3.Connection], bool], event: Event) -> bool:
+        """Run a unit, and tell of it when it changed something."""
+        changed = await self._writer.run(unit)
+        if changed:
+            self._observer.observe(event)
+        return changed
 
     async def _change(self, order: _Order) -> Change:
         changed = active = other = 0
@@ -193,6 +242,16 @@ class Desk:
             source=row.source,
             metadata=row.metadata,
             detail={"who": order.who, "reason": order.reason},
+        )
+
+    def _about(self, kind: EventType, account: str, address: Mailbox, detail: Detail, who: str) -> Event:
+        return Event(
+            id=self._ids.next(),
+            at=self._clock.now(),
+            type=kind,
+            account=account,
+            recipient=str(address),
+            detail={**detail, "who": who},
         )
 
     def _audit(self, action: str, target: str, who: str, reason: str, detail: dict[str, str]) -> Params:

@@ -5,6 +5,7 @@ Each method is one statement and so one short read transaction: a long one would
 
 import asyncio
 import hashlib
+import json
 import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -14,20 +15,41 @@ from typing import Self
 
 import aiosqlite
 
+from mta.accounts.standing import Standing
 from mta.clock import Clock
 from mta.errors import Damaged, StoreUnavailable
 from mta.events import Event, EventType
+from mta.mail.address import Mailbox
 from mta.mail.ids import first_at
-from mta.queue.model import Content, Message, State
+from mta.queue.model import Content, Message, State, Stream
+from mta.queue.returned import Filed, ReturnNote
+from mta.reputation.rates import Tally
+from mta.reputation.suppression import Suppression
 from mta.storage.connect import BUSY_TIMEOUT, translate, uri_of
 from mta.storage.migrate import migrations, refuse_newer
-from mta.storage.rows import Params, event_from, from_ms, message_from, queue_row_from, to_ms
+from mta.storage.rows import (
+    Params,
+    event_from,
+    filed_from,
+    from_ms,
+    message_from,
+    queue_row_from,
+    return_from,
+    slot_from,
+    standing_from,
+    suppression_from,
+    to_ms,
+)
 from mta.storage.statements import Statements
 from mta.storage.views import DomainRow, QueueRow, Selector, Stats, StoredAccount, Total
 
 AGES = (timedelta(minutes=15), timedelta(hours=4), timedelta(days=1))
 
 MAX_FOUND = 100
+WHOLE = ""
+"""The stream of a standing that is the account's as a whole."""
+_CHUNK = 64
+"""Rows that are fetched at once."""
 _HASH_HERE = 256 * 1024
 """Octets that are hashed in the event loop; more goes to a thread (about 1 ms)."""
 
@@ -53,9 +75,9 @@ class Reader:
             raise StoreUnavailable(f"{path}: there is no store yet; `mta serve` makes it")
         try:
             # not read-only: after a crash the first one to open the file has to bring its log in order
-            async with aiosqlite.connect(
-                uri_of(path), uri=True, isolation_level=None, timeout=BUSY_TIMEOUT
-            ) as connection:
+            # opened here: aiosqlite's own thread would outlive the event loop when it cannot be opened
+            opened = await asyncio.to_thread(_opened, path)
+            async with aiosqlite.Connection(lambda: opened, iter_chunk_size=_CHUNK) as connection:
                 await connection.execute_fetchall("PRAGMA query_only = ON")
                 connection.row_factory = sqlite3.Row
                 reader = cls(connection, path, clock, Statements.load())
@@ -108,6 +130,8 @@ class Reader:
             "accepted_before": None if older is None else to_ms(self._clock.now() - older),
             "tag": selector.tag,
             "site": selector.site,
+            "stream": selector.stream,
+            "hold_reason": selector.hold_reason,
             "after": after,
             "limit": limit,
         }
@@ -148,14 +172,7 @@ class Reader:
 
     async def find(self, text: str) -> list[str]:
         """Return the queue ids that a text means, newest first: a queue id, delivery id, Message-ID or recipient."""
-        local_part, _, domain = text.rpartition("@")
-        params: Params = {
-            "text": text,
-            "bracketed": f"<{text}>",
-            # only the domain is case-folded (RFC 5321 §2.4)
-            "recipient": f"{local_part}@{domain.lower()}",
-            "limit": MAX_FOUND,
-        }
+        params: Params = {"text": text, "bracketed": f"<{text}>", "recipient": _folded(text), "limit": MAX_FOUND}
         return [row["queue_id"] for row in await self._all("find", params)]
 
     async def events_of(self, queue_id: str, limit: int = 10_000) -> list[Event]:
@@ -181,6 +198,92 @@ class Reader:
             "limit": limit,
         }
         return [event_from(row) for row in await self._all("events", params)]
+
+    async def events_about(self, recipient: str, limit: int = 1000) -> list[Event]:
+        """Return the newest events about an address that belong to no message's story, oldest first.
+
+        An operator's change of its suppression is such a one, and a complaint about a delivery that was forgotten.
+        """
+        rows = await self._all("events_about", {"recipient": _folded(recipient), "limit": limit})
+        return [event_from(row) for row in rows]
+
+    async def file(self, delivery_id: str) -> Filed | None:
+        """Return a delivery in whatever state it is; None when nothing is known of it (any more).
+
+        Raises:
+            StoreUnavailable: it cannot be read now.
+        """
+        rows = await self._all("filed", {"id": delivery_id})
+        try:
+            return filed_from(rows[0]) if rows else None
+        except ValueError as error:
+            raise StoreUnavailable(f"{self._path}: delivery {delivery_id} is unreadable: {error}") from error
+
+    async def suppression(self, account: str, address: Mailbox) -> Suppression | None:
+        """Return an entry of an account's list, also one that has ended: ask whether it `holds`."""
+        rows = await self._all("suppression", {"account": account, "address": str(address)})
+        return suppression_from(rows[0]) if rows else None
+
+    async def suppressions(
+        self, account: str | None = None, after: Suppression | None = None, limit: int = 100
+    ) -> list[Suppression]:
+        """Return entries that hold now, by account and address, behind one of them."""
+        params: Params = {
+            "account": account,
+            "now": to_ms(self._clock.now()),
+            "after_account": "" if after is None else after.account,
+            "after_address": "" if after is None else str(after.address),
+            "limit": limit,
+        }
+        rows = await self._all("suppressions" if account is None else "suppressions_of_account", params)
+        return [suppression_from(row) for row in rows]
+
+    async def suppressions_of(
+        self, address: Mailbox, account: str | None = None, limit: int = 100
+    ) -> list[Suppression]:
+        """Return the entries of an address that hold now, on all accounts' lists or on one."""
+        now = to_ms(self._clock.now())
+        params: Params = {"address": str(address), "account": account, "now": now, "limit": limit}
+        return [suppression_from(row) for row in await self._all("suppressions_of_address", params)]
+
+    async def returns(
+        self, kind: str | None = None, since: datetime | None = None, limit: int = 100
+    ) -> list[ReturnNote]:
+        """Return notes of what came back, newest first; a letter's octets are had by `letter`."""
+        params: Params = {"kind": kind, "since": 0 if since is None else to_ms(since), "limit": limit}
+        return [return_from(row) for row in await self._all("returns", params)]
+
+    async def rejected_reports(self, since: datetime | None = None, limit: int = 100) -> list[ReturnNote]:
+        """Return notes of reports that had no token of ours, newest first."""
+        params: Params = {"since": 0 if since is None else to_ms(since), "limit": limit}
+        return [return_from(row) for row in await self._all("rejected", params)]
+
+    async def letter(self, id: str) -> ReturnNote | None:
+        """Return one note with its octets, or None."""
+        rows = await self._all("return", {"id": id})
+        return return_from(rows[0]) if rows else None
+
+    async def standings(self) -> list[Standing]:
+        """Return every standing that was ever written, by account and stream."""
+        return [standing_from(row) for row in await self._all("standings", {})]
+
+    async def known_standings(self, account: str | None = None) -> list[Standing]:
+        """Return the standing of every stream that was counted, and what else was ever written, by account and stream.
+
+        Reads all counts: for people, not for a loop.
+        """
+        return [standing_from(row) for row in await self._all("known_standings", {"account": account})]
+
+    async def slots(self, standing: Standing, since: int) -> list[tuple[int, Tally]]:
+        """Return the counts of a standing's epoch by slot, from a slot on. For the account as a whole (stream empty):
+        of all its streams, each in its own epoch."""
+        params: Params = {"account": standing.account, "since": since}
+        if standing.stream == WHOLE:
+            params["streams"] = json.dumps(list(Stream))
+            rows = await self._all("slots_of_streams", params)
+        else:
+            rows = await self._all("slots", params | {"stream": standing.stream, "epoch": standing.epoch})
+        return [slot_from(row) for row in rows]
 
     async def account(self, name: str) -> StoredAccount | None:
         """Return an account made by command, or None."""
@@ -212,12 +315,22 @@ class Reader:
             raise StoreUnavailable(f"{self._path}: {error}") from error
 
 
+def _opened(path: str) -> sqlite3.Connection:
+    return sqlite3.connect(uri_of(path), uri=True, isolation_level=None, timeout=BUSY_TIMEOUT, check_same_thread=False)
+
+
 def _checksum(content: Content) -> bytes:
     digest = hashlib.sha256(content.header)
     digest.update(b"\r\n")
     for piece in content.body:
         digest.update(piece)
     return digest.digest()
+
+
+def _folded(address: str) -> str:
+    # only the domain is case-folded (RFC 5321 §2.4)
+    local_part, _, domain = address.rpartition("@")
+    return f"{local_part}@{domain.lower()}"
 
 
 def _account(row: sqlite3.Row) -> StoredAccount:

@@ -6,16 +6,25 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from mta.accounts.standing import Standing
+from mta.accounts.standing import State as StandingState
 from mta.events import Event
 from mta.events_json import event_from_json, event_to_json
 from mta.mail.address import Mailbox, ReversePath
 from mta.mail.envelope import BodyType, Notify, Recipient, Return
 from mta.mail.reply import EnhancedStatus, Reply
 from mta.queue.model import Claimed, Delivery, Message, State, Stream
+from mta.queue.returned import Filed, ReturnNote
+from mta.queue.settle import Settlement
+from mta.reputation.rates import Tally
+from mta.reputation.suppression import Cause, Origin, Suppression
 from mta.storage.views import QueueRow
 
 Params = dict[str, Any]
 """Values of a statement's named parameters."""
+
+MAX_LETTER = 1024 * 1024
+"""Octets that are kept of a letter to postmaster or abuse."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
@@ -129,14 +138,13 @@ def delivery_params(message: Message, delivery: Delivery, now: int) -> Params:
     }
 
 
-def claimed_from(row: sqlite3.Row) -> Claimed:
-    """Read a row of the statement `claimed`."""
-    mailbox = _mailbox(row["recipient"])
+def delivery_from(row: sqlite3.Row) -> Delivery:
+    """Read a delivery of the statements `claimed` and `filed`, where the message has the column `id`."""
     notify = frozenset(Notify(word) for word in row["notify"].split(",") if word)
-    delivery = Delivery(
+    return Delivery(
         id=row["delivery_id"],
         message_id=row["id"],
-        recipient=Recipient(mailbox, notify, row["orcpt"]),
+        recipient=Recipient(_mailbox(row["recipient"]), notify, row["orcpt"]),
         state=State(row["state"]),
         due_at=from_ms(row["due_at"]),
         return_path=None if row["return_path"] is None else _mailbox(row["return_path"]),
@@ -149,7 +157,148 @@ def claimed_from(row: sqlite3.Row) -> Claimed:
         last_reply=_reply(row),
         last_host=row["reply_host"],
     )
-    return Claimed(message_from(row), delivery, from_ms(row["lease_until"]))
+
+
+def claimed_from(row: sqlite3.Row) -> Claimed:
+    """Read a row of the statement `claimed`."""
+    listed = None
+    if row["listed_cause"] is not None:
+        listed = Suppression(
+            account=row["account"],
+            address=_mailbox(row["recipient"]),
+            cause=Cause(row["listed_cause"]),
+            origin=Origin(row["listed_origin"]),
+            at=from_ms(row["listed_at"]),
+            expires_at=_maybe_from_ms(row["listed_until"]),
+            detail=row["listed_detail"],
+            delivery_id=row["listed_for"],
+        )
+    return Claimed(message_from(row), delivery_from(row), from_ms(row["lease_until"]), suppressed=listed)
+
+
+def filed_from(row: sqlite3.Row) -> Filed:
+    """Read a row of the statement `filed`."""
+    return Filed(message_from(row), delivery_from(row))
+
+
+def settle_params(settlement: Settlement, owner: int, at: int) -> Params:
+    """Return what a settlement changes of its delivery's row."""
+    state, reply = settlement.state, settlement.reply
+    speaker = next((one for one in reversed(settlement.tries) if one.reply == reply and one.remote), None)
+    again = at + span_to_ms(settlement.retry_in or timedelta(0)) if state is State.QUEUED else None
+    return {
+        "id": settlement.claimed.delivery.id,
+        "owner": owner,
+        "state": state.value,
+        "due_at": again,
+        "attempted": int(settlement.attempted),
+        "site": settlement.site,
+        "hold_reason": settlement.hold_reason if state is State.HELD else None,
+        "held_since": at if state is State.HELD else None,
+        "delay_noticed": int(settlement.delay_noticed or settlement.claimed.delivery.delay_noticed),
+        "reply_code": reply.code,
+        "reply_status": None if reply.status is None else str(reply.status),
+        "reply_text": reply.text,
+        "reply_host": None if speaker is None else speaker.host,
+        "final_at": at if state.is_final else None,
+    }
+
+
+def suppression_params(entry: Suppression) -> Params:
+    """Return the row of an entry of the suppression list."""
+    return {
+        "account": entry.account,
+        "address": str(entry.address),
+        "cause": entry.cause.value,
+        "origin": entry.origin.value,
+        "at": to_ms(entry.at),
+        "expires_at": _maybe_to_ms(entry.expires_at),
+        "detail": entry.detail,
+        "delivery_id": entry.delivery_id,
+    }
+
+
+def suppression_from(row: sqlite3.Row) -> Suppression:
+    """Read a row of `suppressions`."""
+    return Suppression(
+        account=row["account"],
+        address=_mailbox(row["address"]),
+        cause=Cause(row["cause"]),
+        origin=Origin(row["origin"]),
+        at=from_ms(row["at"]),
+        expires_at=_maybe_from_ms(row["expires_at"]),
+        detail=row["detail"],
+        delivery_id=row["delivery_id"],
+    )
+
+
+def standing_params(standing: Standing) -> Params:
+    """Return the row of a standing."""
+    return {
+        "account": standing.account,
+        "stream": standing.stream,
+        "state": standing.state.value,
+        "reason": standing.reason,
+        "since": _maybe_to_ms(standing.since),
+        "epoch": standing.epoch,
+        "by": standing.by,
+    }
+
+
+def standing_from(row: sqlite3.Row) -> Standing:
+    """Read a row of `standings`."""
+    return Standing(
+        account=row["account"],
+        stream=row["stream"],
+        state=StandingState(row["state"]),
+        reason=row["reason"],
+        since=_maybe_from_ms(row["since"]),
+        epoch=row["epoch"],
+        by=row["by"],
+    )
+
+
+def slot_from(row: sqlite3.Row) -> tuple[int, Tally]:
+    """Read a row of the statement `slots`."""
+    return row["slot"], Tally(row["delivered"], row["ended"], row["hard_bounced"], row["complained"])
+
+
+def return_params(note: ReturnNote) -> Params:
+    """Return the row of a note; of a letter, as much as is kept."""
+    return {
+        "id": note.id,
+        "at": to_ms(note.at),
+        "kind": note.kind,
+        "delivery_id": note.delivery_id,
+        "queue_id": note.queue_id,
+        "account": note.account,
+        "stream": note.stream,
+        "recipient": note.recipient,
+        "reason": note.reason,
+        "hardness": note.hardness,
+        "text": note.text,
+        "effect": note.effect,
+        "octets": None if note.octets is None else note.octets[:MAX_LETTER],
+    }
+
+
+def return_from(row: sqlite3.Row) -> ReturnNote:
+    """Read a row of `returns`."""
+    return ReturnNote(
+        id=row["id"],
+        at=from_ms(row["at"]),
+        kind=row["kind"],
+        delivery_id=row["delivery_id"],
+        queue_id=row["queue_id"],
+        account=row["account"],
+        stream=row["stream"],
+        recipient=row["recipient"],
+        reason=row["reason"],
+        hardness=row["hardness"],
+        text=row["text"],
+        effect=row["effect"],
+        octets=row["octets"],
+    )
 
 
 def event_params(event: Event) -> Params:

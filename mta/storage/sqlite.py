@@ -18,14 +18,18 @@ from mta.errors import StoreUnavailable
 from mta.events import Event, Observer
 from mta.mail.ids import IdSource
 from mta.queue.model import Claimed, Content, NewMessage
+from mta.queue.returned import Complaint, Filed, ReturnNote
 from mta.queue.settle import Settled
 from mta.queue.store import Accepted
 from mta.storage.connect import prepare
 from mta.storage.desk import Desk
 from mta.storage.reading import Reader
+from mta.storage.returned import Returned
 from mta.storage.rows import to_ms
 from mta.storage.space import FreeSpace
+from mta.storage.standing import StandingBook
 from mta.storage.statements import Statements
+from mta.storage.suppression import SuppressionList, Suppressions
 from mta.storage.transactions import START, Position, Transactions, Walk
 from mta.storage.views import Retention
 from mta.storage.workers import BEAT, take_number
@@ -41,6 +45,15 @@ _PURGED_AT_ONCE = 100
 
 def _nobody(units: int, seconds: float) -> None:
     """Hear of a commit and say nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Units:
+    """The units of work of one worker, by what they are about."""
+
+    transactions: Transactions
+    suppressions: Suppressions
+    returned: Returned
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,17 +76,21 @@ class SqliteStore:
         worker: int,
         clock: Clock,
         space: FreeSpace,
-        transactions: Transactions,
+        units: Units,
         statements: Statements,
     ) -> None:
         """Use `open`."""
         self.reader = reader
         self.ids = ids
+        self.suppression_list = SuppressionList(reader, clock)
+        self.book = StandingBook(writer, reader, statements, units.transactions)
         self._writer = writer
         self._worker = worker
         self._clock = clock
         self._space = space
-        self._transactions = transactions
+        self._transactions = units.transactions
+        self._suppressions = units.suppressions
+        self._returned = units.returned
         self._statements = statements
         self._reached: _Reached | None = None
         self._beat_at = clock.now()
@@ -113,10 +130,13 @@ class SqliteStore:
             worker = await writer.run(
                 lambda connection: take_number(connection, statements, os.getpid(), to_ms(clock.now()))
             )
-            transactions = Transactions(statements, worker, lease, retention)
+            suppressions = Suppressions(statements)
+            transactions = Transactions(statements, suppressions, worker, lease, retention)
+            returned = Returned(statements, transactions, suppressions, retention.events)
             ids, space = IdSource(clock, worker, dice), FreeSpace(folder_of(path), min_free, clock)
             try:
-                yield cls(writer, reader, ids, worker, clock, space, transactions, statements)
+                units = Units(transactions, suppressions, returned)
+                yield cls(writer, reader, ids, worker, clock, space, units, statements)
             finally:
                 # only a courtesy to whoever looks: the number rests anyway
                 with suppress(StoreUnavailable):
@@ -145,6 +165,7 @@ class SqliteStore:
             self.ids,
             self._statements,
             self._transactions,
+            self._suppressions,
             observer,
             self._moved,
         )
@@ -200,8 +221,11 @@ class SqliteStore:
         """
         return await self.reader.content(queue_id)
 
-    async def settle(self, settled: Settled) -> bool:
-        """Write what one attempt meant: state, events, DSN. False, and nothing written, when the lease was lost.
+    async def settle(self, settled: Settled) -> Sequence[Event] | None:
+        """Write what one attempt meant: state, events, DSN, suppression. None, and nothing written: the lease was lost.
+
+        Returns the events that were written: that of a suppression is among them only if the address was not on the
+        list yet.
 
         Raises:
             StoreUnavailable: nothing was written.
@@ -210,6 +234,53 @@ class SqliteStore:
         return await self._writer.run(
             lambda connection: self._transactions.settle(connection, settled, self._clock.now()), patient=True
         )
+
+    async def file(self, delivery_id: str) -> Filed | None:
+        """Return a delivery in whatever state it is; None when nothing is known of it (any more).
+
+        Raises:
+            StoreUnavailable: it cannot be read now.
+        """
+        return await self.reader.file(delivery_id)
+
+    async def settle_late(self, settled: Settled) -> Sequence[Event] | None:
+        """Move a delivery from `delivered` to `bounced` because of a report. None, and nothing written, when it is not
+        `delivered`: told twice counts once.
+
+        Raises:
+            StoreUnavailable: nothing was written; also when an attempt is under way, whose success may be what the
+                report is about: it must be told again.
+            ValueError: the move is not allowed.
+        """
+        return await self._writer.run(
+            lambda connection: self._returned.settle_late(connection, settled, self._clock.now())
+        )
+
+    async def complain(self, complaint: Complaint) -> Sequence[Event] | None:
+        """Write a complaint and what follows from it. None, and nothing written, when the delivery has one already, or
+        is neither delivered nor bounced late. One that is forgotten may be complained of.
+
+        Raises:
+            StoreUnavailable: nothing was written; also when an attempt is under way.
+        """
+        return await self._writer.run(
+            lambda connection: self._returned.complain(connection, complaint, self._clock.now())
+        )
+
+    async def note(self, note: ReturnNote) -> None:
+        """Keep a note of a report, or a letter's first MiB. Of a delivery, one note of each kind is kept.
+
+        Raises:
+            StoreUnavailable: nothing was written.
+            StoreFull: the same, for lack of space.
+        """
+
+        def unit(connection: sqlite3.Connection) -> None:
+            # what strangers send must not take the space that mail needs
+            self._space.require()
+            self._returned.note(connection, note)
+
+        await self._writer.run(unit)
 
     async def extend(self, delivery_ids: Collection[str]) -> frozenset[str]:
         """Renew leases; return the ids that are still ours. The others must be dropped before their final dot.
@@ -259,9 +330,13 @@ class SqliteStore:
         Raises:
             StoreUnavailable: nothing was removed.
         """
-        return await self._writer.run(
-            lambda connection: self._transactions.purge(connection, self._clock.now(), _PURGED_AT_ONCE), patient=True
-        )
+
+        def unit(connection: sqlite3.Connection) -> bool:
+            now = self._clock.now()
+            more = self._returned.purge(connection, now, _PURGED_AT_ONCE)
+            return self._transactions.purge(connection, now, _PURGED_AT_ONCE) or more
+
+        return await self._writer.run(unit, patient=True)
 
     def _claim_unit(
         self, limit: int, passing: frozenset[str], position: Position

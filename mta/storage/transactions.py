@@ -11,7 +11,7 @@ from itertools import islice
 from mta.events import Event
 from mta.mail.ids import first_at
 from mta.queue.model import MOVES, Claimed, Content, NewMessage, State
-from mta.queue.settle import Settled, Settlement
+from mta.queue.settle import Settled
 from mta.queue.store import Accepted
 from mta.storage.rows import (
     Params,
@@ -20,10 +20,13 @@ from mta.storage.rows import (
     event_params,
     from_ms,
     message_params,
+    settle_params,
     span_to_ms,
     to_ms,
 )
 from mta.storage.statements import Statements
+from mta.storage.suppression import Suppressions
+from mta.storage.tallies import add_tallies
 from mta.storage.views import Retention
 
 _log = logging.getLogger("mta.storage")
@@ -64,8 +67,11 @@ class Walk:
 class Transactions:
     """The units of one worker."""
 
-    def __init__(self, statements: Statements, worker: int, lease: timedelta, retention: Retention) -> None:
+    def __init__(
+        self, statements: Statements, suppressions: Suppressions, worker: int, lease: timedelta, retention: Retention
+    ) -> None:
         self._sql = statements
+        self._suppressions = suppressions
         self._worker = worker
         self.lease = lease
         self._lease = span_to_ms(lease)
@@ -83,9 +89,18 @@ class Transactions:
         until = at + self._lease
         due = (one for one in new.deliveries if one.state is State.QUEUED and to_ms(one.due_at) <= at)
         leased = tuple(islice(due, lease))
-        self._insert(connection, new, at, {one.id for one in leased}, until)
+        self.insert(connection, new, at, {one.id for one in leased}, until)
         self.write_events(connection, events)
-        taken = (Claimed(new.message, replace(one, state=State.ACTIVE), from_ms(until), new.content) for one in leased)
+        taken = (
+            Claimed(
+                new.message,
+                replace(one, state=State.ACTIVE),
+                from_ms(until),
+                new.content,
+                self._suppressions.holding(connection, new.message.account, one.recipient.mailbox, at),
+            )
+            for one in leased
+        )
         return Accepted(new.message.id, tuple(taken))
 
     def claim(
@@ -105,8 +120,11 @@ class Transactions:
             Position(due[-1]["due_at"], due[-1]["id"]) if more else None,
         )
 
-    def settle(self, connection: sqlite3.Connection, settled: Settled, now: datetime) -> bool:
-        """Write a settlement with its events and its DSN, unless the lease was lost.
+    def settle(self, connection: sqlite3.Connection, settled: Settled, now: datetime) -> tuple[Event, ...] | None:
+        """Write a settlement with its events, its suppression and its DSN, unless the lease was lost.
+
+        Returns:
+            The events that were written.
 
         Raises:
             ValueError: the move is not allowed, or the DSN's deliveries cannot begin as they are.
@@ -114,15 +132,16 @@ class Transactions:
         at, settlement = to_ms(now), settled.settlement
         if settlement.state not in MOVES[State.ACTIVE]:
             raise ValueError(f"a delivery cannot go from {State.ACTIVE} to {settlement.state}")
-        row = connection.execute(self._sql["settle"], self._settle_params(settlement, at)).fetchone()
+        row = connection.execute(self._sql["settle"], settle_params(settlement, self._worker, at)).fetchone()
         if row is None:
-            return False
-        self.write_events(connection, settled.events)
+            return None
+        events = self._suppressions.settle(connection, settled, at)
+        self.write_events(connection, events)
         if settled.dsn is not None:
-            self._insert(connection, settled.dsn, at)
+            self.insert(connection, settled.dsn, at)
         if settlement.state.is_final:
             self.finish(connection, row["queue_id"], at)
-        return True
+        return events
 
     def extend(self, connection: sqlite3.Connection, ids: Iterable[str], now: datetime) -> frozenset[str]:
         """Renew leases that are ours; return which."""
@@ -150,8 +169,35 @@ class Transactions:
             self._remove_content(connection, queue_id)
 
     def write_events(self, connection: sqlite3.Connection, events: Iterable[Event]) -> None:
-        """Write events in their order."""
+        """Write events in their order, and add what they count for to the tallies."""
+        events = list(events)
         connection.executemany(self._sql["insert_event"], [event_params(event) for event in events])
+        add_tallies(connection, self._sql, events)
+
+    def insert(
+        self, connection: sqlite3.Connection, new: NewMessage, at: int, leased: Collection[str] = (), until: int = 0
+    ) -> None:
+        """Write a message with its octets and deliveries, some of them leased until a time.
+
+        Raises:
+            ValueError: a delivery has a state that no delivery begins with.
+        """
+        wrong = [one for one in new.deliveries if one.state not in BEGINNINGS]
+        if wrong:
+            raise ValueError(f"delivery {wrong[0].id} cannot begin as {wrong[0].state}")
+        connection.execute(self._sql["insert_message"], message_params(new.message))
+        pieces = (new.content.header, *_cut(new.content.body))
+        connection.executemany(
+            self._sql["insert_content"],
+            [{"queue_id": new.message.id, "piece": piece, "octets": octets} for piece, octets in enumerate(pieces)],
+        )
+        rows = [delivery_params(new.message, one, at) for one in new.deliveries]
+        for row in rows:
+            if row["id"] in leased:
+                row |= {"state": State.ACTIVE.value, "owner": self._worker, "lease_until": until}
+        connection.executemany(self._sql["insert_delivery"], rows)
+        if all(one.state.is_final for one in new.deliveries):
+            self.finish(connection, new.message.id, at)
 
     def purge(self, connection: sqlite3.Connection, now: datetime, limit: int) -> bool:
         """Remove a few things that were kept long enough, and give space back; return whether more may be left."""
@@ -174,7 +220,7 @@ class Transactions:
         wanted = _list(ids)
         connection.execute(self._sql["lease"], {"ids": wanted, "owner": self._worker, "lease_until": at + self._lease})
         claimed = []
-        for row in connection.execute(self._sql["claimed"], {"ids": wanted}).fetchall():
+        for row in connection.execute(self._sql["claimed"], {"ids": wanted, "now": at}).fetchall():
             try:
                 claimed.append(claimed_from(row))
             except ValueError as error:
@@ -185,50 +231,9 @@ class Transactions:
                 connection.execute(self._sql["set_aside"], aside)
         return claimed
 
-    def _insert(
-        self, connection: sqlite3.Connection, new: NewMessage, at: int, leased: Collection[str] = (), until: int = 0
-    ) -> None:
-        wrong = [one for one in new.deliveries if one.state not in BEGINNINGS]
-        if wrong:
-            raise ValueError(f"delivery {wrong[0].id} cannot begin as {wrong[0].state}")
-        connection.execute(self._sql["insert_message"], message_params(new.message))
-        pieces = (new.content.header, *_cut(new.content.body))
-        connection.executemany(
-            self._sql["insert_content"],
-            [{"queue_id": new.message.id, "piece": piece, "octets": octets} for piece, octets in enumerate(pieces)],
-        )
-        rows = [delivery_params(new.message, one, at) for one in new.deliveries]
-        for row in rows:
-            if row["id"] in leased:
-                row |= {"state": State.ACTIVE.value, "owner": self._worker, "lease_until": until}
-        connection.executemany(self._sql["insert_delivery"], rows)
-        if all(one.state.is_final for one in new.deliveries):
-            self.finish(connection, new.message.id, at)
-
     def _remove_content(self, connection: sqlite3.Connection, queue_id: str) -> None:
         connection.execute(self._sql["delete_contents"], {"queue_id": queue_id})
         connection.execute(self._sql["without_content"], {"queue_id": queue_id})
-
-    def _settle_params(self, settlement: Settlement, at: int) -> Params:
-        state, reply = settlement.state, settlement.reply
-        speaker = next((one for one in reversed(settlement.tries) if one.reply == reply and one.remote), None)
-        again = at + span_to_ms(settlement.retry_in or timedelta(0)) if state is State.QUEUED else None
-        return {
-            "id": settlement.claimed.delivery.id,
-            "owner": self._worker,
-            "state": state.value,
-            "due_at": again,
-            "attempted": int(settlement.attempted),
-            "site": settlement.site,
-            "hold_reason": settlement.hold_reason if state is State.HELD else None,
-            "held_since": at if state is State.HELD else None,
-            "delay_noticed": int(settlement.delay_noticed or settlement.claimed.delivery.delay_noticed),
-            "reply_code": reply.code,
-            "reply_status": None if reply.status is None else str(reply.status),
-            "reply_text": reply.text,
-            "reply_host": None if speaker is None else speaker.host,
-            "final_at": at if state.is_final else None,
-        }
 
 
 def _cut(body: Iterable[bytes]) -> Iterator[bytes]:

@@ -24,6 +24,9 @@ class Selector:
     """Accepted at least this long ago."""
     tag: str | None = None
     site: str | None = None
+    stream: str | None = None
+    hold_reason: str | None = None
+    """How the reason begins for which it is held."""
 
     def __str__(self) -> str:
         """The selector as an operator would type it."""
@@ -131,4 +134,4 @@ class Retention:
 
     body: timedelta = timedelta(0)
     events: timedelta = timedelta(days=90)
-    """Messages and deliveries without their octets, and all events."""
+    """Messages and deliveries without their octets, all events, and notes of what came back."""

@@ -28,21 +28,26 @@ class Letters:
         recipients: Iterable[str] = ("a@example.net",),
         *,
         sender: str = "app@example.com",
+        from_domain: str | None = None,
         body: bytes = BODY,
+        account: str = "app",
         stream: Stream = Stream.TRANSACTIONAL,
         expires_at: datetime | None = None,
     ) -> NewMessage:
-        """Return a message on its way into the store; an empty sender is the null reverse-path."""
+        """Return a message on its way into the store; an empty sender is the null reverse-path.
+
+        Mail from there is a notification of our own unless another domain of its From is given.
+        """
         now, queue_id = self._clock.now(), self.ids.next()
         body_hash = RelaxedBodyHash()
         body_hash.update(body)
         message = Message(
             id=queue_id,
             accepted_at=now,
-            account="app",
+            account=account,
             stream=stream,
             reverse_path=ReversePath(Mailbox.parse(sender) if sender else None),
-            from_domain="example.com",
+            from_domain=from_domain or ("example.com" if sender else "mail.example.com"),
             message_id="<1@example.com>",
             size=len(HEADER) + 2 + len(body),
             checksum=hashlib.sha256(HEADER + b"\r\n" + body).digest(),
@@ -50,10 +55,12 @@ class Letters:
             expires_at=expires_at,
         )
         return NewMessage(
-            message, tuple(self._delivery(queue_id, each) for each in recipients), Content(HEADER, (body,))
+            message,
+            tuple(self._delivery(queue_id, each, bounces=bool(sender)) for each in recipients),
+            Content(HEADER, (body,)),
         )
 
-    def _delivery(self, queue_id: str, address: str) -> Delivery:
+    def _delivery(self, queue_id: str, address: str, *, bounces: bool) -> Delivery:
         own = self.ids.next()
-        return_path = Mailbox(f"b{own}", "bounces.example.com")
+        return_path = Mailbox(f"b{own}", "bounces.example.com") if bounces else None
         return Delivery(own, queue_id, Recipient(Mailbox.parse(address)), State.QUEUED, self._clock.now(), return_path)

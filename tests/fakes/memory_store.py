@@ -3,14 +3,21 @@
 import hashlib
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
+from mta.accounts.standing import Standing
+from mta.accounts.standing import State as StandingState
 from mta.clock import Clock
 from mta.errors import Damaged, StoreUnavailable
 from mta.events import Event
-from mta.queue.model import MOVES, Claimed, Content, Delivery, Message, NewMessage, State
+from mta.mail.address import Mailbox
+from mta.queue.model import MOVES, Claimed, Content, Delivery, Message, NewMessage, State, Stream
+from mta.queue.returned import Complaint, Filed, ReturnNote
 from mta.queue.settle import Settled, Settlement
 from mta.queue.store import Accepted
+from mta.queue.verdict import SEEN_AGAIN_AFTER
+from mta.reputation.rates import Tally, slot_of, tally_of
+from mta.reputation.suppression import Suppression
 
 LEASE = timedelta(seconds=60)
 _BEGINNINGS = (State.QUEUED, State.HELD, State.SUPPRESSED)
@@ -21,6 +28,11 @@ class _Row:
     delivery: Delivery
     owner: int | None = None
     lease_until: datetime | None = None
+    late: bool = False
+
+
+Address = tuple[str, str]
+"""An account, and a mailbox as it is printed."""
 
 
 @dataclass(slots=True)
@@ -31,7 +43,76 @@ class Memory:
     contents: dict[str, Content] = field(default_factory=dict)
     rows: dict[str, _Row] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
+    suppressions: dict[Address, Suppression] = field(default_factory=dict)
+    suspects: dict[Address, datetime] = field(default_factory=dict)
+    complaints: set[str] = field(default_factory=set)
+    notes: list[ReturnNote] = field(default_factory=list)
+    tallies: dict[tuple[str, str, int, int], Tally] = field(default_factory=dict)
+    standings: dict[tuple[str, str], Standing] = field(default_factory=dict)
     workers: int = 0
+
+
+class MemoryList:
+    """The suppression list of a memory."""
+
+    def __init__(self, store: "MemoryStore") -> None:
+        self._store = store
+
+    async def find(self, account: str, address: Mailbox) -> Suppression | None:
+        """Return the entry that holds now."""
+        self._store.fail()
+        return self._store.holding(account, address)
+
+
+class MemoryBook:
+    """The book of standings of a memory."""
+
+    def __init__(self, store: "MemoryStore") -> None:
+        self._store = store
+        self._memory = store.memory
+
+    async def standings(self) -> Sequence[Standing]:
+        """Return every standing."""
+        self._store.fail()
+        return [standing for _, standing in sorted(self._memory.standings.items())]
+
+    async def slots(self, standing: Standing, since: int) -> Sequence[tuple[int, Tally]]:
+        """Return the counts of an epoch by slot; of the account as a whole, those of its streams together."""
+        self._store.fail()
+        epochs = {stream.value: self._memory_epoch(standing.account, stream.value) for stream in Stream}
+        if standing.stream:
+            epochs = {standing.stream: standing.epoch}
+        sums: dict[int, Tally] = {}
+        for (account, stream, epoch, slot), tally in self._memory.tallies.items():
+            if account == standing.account and epochs.get(stream) == epoch and slot >= since:
+                sums[slot] = sums.get(slot, Tally()) + tally
+        return sorted(sums.items(), key=lambda item: item[0])
+
+    async def write(self, standing: Standing, event: Event | None) -> None:
+        """Replace a standing; refuse one that the ratios moved when somebody else moved it meanwhile."""
+        self._store.fail()
+        key = (standing.account, standing.stream)
+        there = self._memory.standings.get(key)
+        epoch = self._memory_epoch(*key)
+        same = (
+            there is not None
+            and there.state in (standing.state, StandingState.SUSPENDED)
+            and epoch == standing.epoch
+            and not standing.by
+        )
+        if standing.epoch < epoch or same:
+            raise StoreUnavailable(f"the standing of {key} was moved by somebody else meanwhile")
+        self._memory.standings[key] = standing
+        if not standing.stream and standing.epoch > epoch:
+            for stream in Stream:
+                old = self._memory.standings.get((standing.account, stream.value))
+                old = old or Standing(standing.account, stream.value)
+                self._memory.standings[standing.account, stream.value] = replace(old, epoch=old.epoch + 1)
+        self._store.write_events([] if event is None else [event])
+
+    def _memory_epoch(self, account: str, stream: str) -> int:
+        standing = self._memory.standings.get((account, stream))
+        return 0 if standing is None else standing.epoch
 
 
 class MemoryStore:
@@ -45,6 +126,8 @@ class MemoryStore:
         self._worker = self.memory.workers
         self._clock = clock
         self._lease = lease
+        self.suppression_list = MemoryList(self)
+        self.book = MemoryBook(self)
 
     @property
     def worker(self) -> int:
@@ -61,6 +144,11 @@ class MemoryStore:
         """Every event written, in order."""
         return self.memory.events
 
+    @property
+    def notes(self) -> list[ReturnNote]:
+        """Every note of what came back, in order."""
+        return self.memory.notes
+
     def now(self) -> datetime:
         """Return the clock's time."""
         return self._clock.now()
@@ -71,16 +159,16 @@ class MemoryStore:
 
     async def accept(self, new: NewMessage, events: Sequence[Event], lease: int = 0) -> Accepted:
         """Keep a message; lease the first deliveries that are due."""
-        self._fail()
+        self.fail()
         now = self.now()
         due = [one.id for one in new.deliveries if one.state is State.QUEUED and one.due_at <= now][:lease]
         self._insert(new)
-        self.events.extend(events)
+        self.write_events(events)
         return Accepted(new.message.id, tuple(replace(one, content=new.content) for one in self._take(due)))
 
     async def claim(self, limit: int, except_domains: Collection[str] = ()) -> list[Claimed]:
         """Lease what is due, oldest first."""
-        self._fail()
+        self.fail()
         due = [
             row.delivery
             for row in self.memory.rows.values()
@@ -91,7 +179,7 @@ class MemoryStore:
 
     async def content(self, queue_id: str) -> Content:
         """Return a message's octets."""
-        self._fail()
+        self.fail()
         content = self.memory.contents.get(queue_id)
         if content is None:
             raise Damaged(f"message {queue_id}: its octets are gone")
@@ -100,18 +188,17 @@ class MemoryStore:
             raise Damaged(f"message {queue_id}: its octets are not those that were accepted")
         return content
 
-    async def settle(self, settled: Settled) -> bool:
+    async def settle(self, settled: Settled) -> Sequence[Event] | None:
         """Keep what an attempt meant, if the lease is still ours."""
-        self._fail()
+        self.fail()
         settlement = settled.settlement
         if settlement.state not in MOVES[State.ACTIVE]:
             raise ValueError(f"a delivery cannot go from active to {settlement.state}")
         row = self._ours(settlement.claimed.delivery.id)
         if row is None:
-            return False
+            return None
         if settled.dsn is not None:
             self._insert(settled.dsn)
-        self.events.extend(settled.events)
         old, again = row.delivery, settlement.state is State.QUEUED
         row.delivery = replace(
             old,
@@ -126,11 +213,56 @@ class MemoryStore:
         )
         row.owner = row.lease_until = None
         self._finish(old.message_id)
-        return True
+        return self._write_settled(settled)
+
+    async def file(self, delivery_id: str) -> Filed | None:
+        """Return a delivery in whatever state it is."""
+        self.fail()
+        row = self.memory.rows.get(delivery_id)
+        return None if row is None else Filed(self.memory.messages[row.delivery.message_id], row.delivery)
+
+    async def settle_late(self, settled: Settled) -> Sequence[Event] | None:
+        """Move a delivery that was delivered."""
+        self.fail()
+        settlement = settled.settlement
+        if settlement.state not in MOVES[State.DELIVERED]:
+            raise ValueError(f"a delivery cannot go from delivered to {settlement.state}")
+        row = self.memory.rows.get(settlement.claimed.delivery.id)
+        if row is None or self._state_or_wait(row) is not State.DELIVERED:
+            return None
+        row.delivery = replace(
+            row.delivery, state=settlement.state, last_reply=settlement.reply, last_host=_speaker(settlement)
+        )
+        row.late = True
+        if settled.dsn is not None:
+            self._insert(settled.dsn)
+        return self._write_settled(settled)
+
+    async def complain(self, complaint: Complaint) -> Sequence[Event] | None:
+        """Keep the first complaint about a delivery that reached somebody, or that is forgotten."""
+        self.fail()
+        row = self.memory.rows.get(complaint.delivery_id)
+        if row is not None and not (self._state_or_wait(row) is State.DELIVERED or row.late):
+            return None
+        if complaint.delivery_id in self.memory.complaints:
+            return None
+        self.memory.complaints.add(complaint.delivery_id)
+        is_new = self._suppress(complaint.suppression)
+        written = (complaint.event, complaint.on_suppressing) if is_new else (complaint.event,)
+        self.write_events(written)
+        return written
+
+    async def note(self, note: ReturnNote) -> None:
+        """Keep a note, one of each kind for a delivery."""
+        self.fail()
+        if note.delivery_id is None or all(
+            (one.delivery_id, one.kind) != (note.delivery_id, note.kind) for one in self.notes
+        ):
+            self.notes.append(note)
 
     async def extend(self, delivery_ids: Collection[str]) -> frozenset[str]:
         """Renew leases that are ours."""
-        self._fail()
+        self.fail()
         ours = {id: row for id in delivery_ids if (row := self._ours(id)) is not None}
         for row in ours.values():
             row.lease_until = self.now() + self._lease
@@ -138,7 +270,7 @@ class MemoryStore:
 
     async def release(self, delivery_ids: Collection[str]) -> None:
         """Give back leases that are ours."""
-        self._fail()
+        self.fail()
         for id in delivery_ids:
             if (row := self._ours(id)) is not None:
                 row.delivery = replace(row.delivery, state=State.QUEUED)
@@ -146,15 +278,64 @@ class MemoryStore:
 
     async def next_due(self) -> timedelta | None:
         """Return how long until something is due."""
-        self._fail()
+        self.fail()
         rows = self.memory.rows.values()
         times = [row.lease_until for row in rows if row.lease_until is not None]
         times += [row.delivery.due_at for row in rows if row.delivery.state is State.QUEUED]
         return max(timedelta(0), min(times) - self.now()) if times else None
 
-    def _fail(self) -> None:
+    def fail(self) -> None:
+        """Raise the failure that is set."""
         if self.failure is not None:
             raise self.failure
+
+    async def returns(self) -> list[ReturnNote]:
+        """Return the notes, newest first, without octets."""
+        return [replace(note, octets=None) for note in reversed(self.notes)]
+
+    def write_events(self, events: Sequence[Event]) -> None:
+        """Keep events and count them."""
+        self.events.extend(events)
+        for event in events:
+            tally = tally_of(event)
+            if tally is None or event.account is None or event.stream is None:
+                continue
+            standing = self.memory.standings.get((event.account, event.stream))
+            key = (event.account, str(event.stream), standing.epoch if standing else 0, slot_of(event.at))
+            self.memory.tallies[key] = self.memory.tallies.get(key, Tally()) + tally
+
+    def holding(self, account: str, address: Mailbox) -> Suppression | None:
+        """Return the entry that holds now for an address."""
+        entry = self.memory.suppressions.get((account, str(address)))
+        return entry if entry is not None and entry.holds(self.now()) else None
+
+    def _write_settled(self, settled: Settled) -> Sequence[Event]:
+        settlement, entry, events = settled.settlement, settled.settlement.suppression, settled.events
+        if settlement.state is State.DELIVERED:
+            claimed = settlement.claimed
+            self.memory.suspects.pop((claimed.message.account, str(claimed.delivery.recipient.mailbox)), None)
+        if entry is not None and settlement.suspicion:
+            first = self.memory.suspects.setdefault((entry.account, str(entry.address)), self.now())
+            entry = entry if self.now() - first >= SEEN_AGAIN_AFTER else None
+        if entry is not None and self._suppress(entry) and settled.on_suppressing is not None:
+            events = (*events, settled.on_suppressing)
+        self.write_events(events)
+        return events
+
+    def _suppress(self, entry: Suppression) -> bool:
+        """Put an entry on the list unless a longer one is there; return whether the address was not on it."""
+        key = (entry.account, str(entry.address))
+        there = self.holding(entry.account, entry.address)
+        self.memory.suspects.pop(key, None)
+        ends = datetime.max.replace(tzinfo=UTC)
+        if there is None or (there.expires_at or ends) < (entry.expires_at or ends):
+            self.memory.suppressions[key] = entry
+        return there is None
+
+    def _state_or_wait(self, row: _Row) -> State:
+        if row.delivery.state is State.ACTIVE:
+            raise StoreUnavailable(f"delivery {row.delivery.id} is being attempted right now")
+        return row.delivery.state
 
     def _insert(self, new: NewMessage) -> None:
         wrong = [one for one in new.deliveries if one.state not in _BEGINNINGS]
@@ -177,7 +358,9 @@ class MemoryStore:
         for row in (self.memory.rows[id] for id in ids):
             row.delivery = replace(row.delivery, state=State.ACTIVE)
             row.owner, row.lease_until = self._worker, until
-            taken.append(Claimed(self.memory.messages[row.delivery.message_id], row.delivery, until))
+            message = self.memory.messages[row.delivery.message_id]
+            listed = self.holding(message.account, row.delivery.recipient.mailbox)
+            taken.append(Claimed(message, row.delivery, until, suppressed=listed))
         return taken
 
     def _ours(self, id: str) -> _Row | None:

@@ -1,21 +1,59 @@
-"""The world outside the queue, scripted: a router, a sealer and a transport whose answers a test sets."""
+"""The world outside the queue, scripted: a router, a sealer and a transport whose answers a test sets.
+
+With them what the queue is told of standings and of the meaning of replies: the shipped rules are the real ones.
+"""
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import timedelta
+from importlib import resources
 
+from mta.accounts.standing import Standing, State
+from mta.bounces.classify import Classifier
+from mta.bounces.rules import Rules
 from mta.events import Event
 from mta.mail.outcome import Bounced, Deferred, Delivered, Outcome, Try
 from mta.mail.reply import Reply
-from mta.queue.model import Message
+from mta.queue.model import Claimed, Message
 from mta.queue.seams import Hold, Host, Letter, Site, Unsigned
+from mta.queue.verdict import Verdicts
+from mta.reputation.suppression import Cause, Expiry
 
+RULES = Rules.parse(resources.files("mta.bounces").joinpath("rules.toml").read_text(encoding="utf-8"))
 OK = Reply.of(250, "2.0.0", "Ok")
 
 
 def said(reply: Reply, stage: str = "rcpt") -> tuple[Try, ...]:
     """Return the tries of an attempt in which one host gave one reply."""
     return (Try("mx.example.net", "192.0.2.1", 25, stage, reply, remote=True),)
+
+
+def verdicts(spans: Mapping[Cause, timedelta | None] | None = None) -> Verdicts:
+    """Return the shipped rules' verdicts, with entries that stay unless spans are given."""
+    return Verdicts(Classifier(RULES), Expiry(spans or {}))
+
+
+def stamp(claimed: Claimed) -> bytes:
+    """Return a report field that tests recognise; none for mail from the null reverse-path."""
+    if claimed.message.reverse_path.is_null:
+        return b""
+    return b"X-Report-Token: %s\r\n" % claimed.delivery.id.encode()
+
+
+class Suspensions:
+    """Who may not send."""
+
+    def __init__(self) -> None:
+        self._standings: dict[tuple[str, str], Standing] = {}
+
+    def suspend(self, account: str, stream: str, reason: str) -> None:
+        """Suspend a stream."""
+        self._standings[account, stream] = Standing(account, stream, State.SUSPENDED, reason)
+
+    def find(self, account: str, stream: str) -> Standing | None:
+        """Return the standing by which a stream may not send."""
+        return self._standings.get((account, stream))
 
 
 class FakeRouter:

@@ -10,6 +10,8 @@ from datetime import timedelta
 import pytest
 
 from mta.errors import StoreUnavailable
+from mta.mail import failures
+from mta.mail.address import Mailbox
 from mta.mail.envelope import Notify
 from mta.mail.outcome import Bounced, Deferred, Delivered
 from mta.mail.reply import Reply
@@ -19,10 +21,11 @@ from mta.queue.pace import Pace
 from mta.queue.records import Records
 from mta.queue.schedule import Schedule
 from mta.queue.seams import Hold
+from mta.reputation.suppression import Cause, Origin, Suppression
 from tests.fakes.clock import FakeClock
 from tests.fakes.letters import HEADER, Letters
 from tests.fakes.memory_store import Memory, MemoryStore
-from tests.fakes.world import FakeRouter, FakeSealer, FakeTransport, Notes, said
+from tests.fakes.world import FakeRouter, FakeSealer, FakeTransport, Notes, Suspensions, said, stamp, verdicts
 
 GREYLISTED = Reply.of(450, "4.7.1", "come back later")
 UNKNOWN = Reply.of(550, "5.1.1", "no such user")
@@ -44,11 +47,12 @@ class House:
         self.memory = Memory()
         self.store = MemoryStore(self.clock, memory=self.memory)
         self.router, self.sealer, self.transport, self.notes = FakeRouter(), FakeSealer(), FakeTransport(), Notes()
+        self.suspensions = Suspensions()
         self.letters = Letters(self.clock)
         records = Records("mail.example.com", Letters(self.clock, worker=1).ids, self.clock.now)
-        world = World(self.router, self.sealer, self.transport)
+        world = World(self.router, self.sealer, self.transport, stamp, self.suspensions.find)
         self.dispatcher = Dispatcher(
-            self.store, world, records, SCHEDULE, [self.notes], self.clock, random.Random(1), self.pace
+            self.store, world, records, verdicts(), SCHEDULE, [self.notes], self.clock, random.Random(1), self.pace
         )
 
     @asynccontextmanager
@@ -94,11 +98,12 @@ async def house() -> AsyncIterator[House]:
         yield built
 
 
-async def test_a_delivery_that_is_due_is_delivered_signed_and_under_its_own_return_path(house: House) -> None:
+async def test_a_delivery_that_is_due_is_delivered_stamped_signed_and_under_its_own_return_path(house: House) -> None:
     ids = await house.submit("a@example.net")
     await house.states(ids, State.DELIVERED)
     (letter,) = house.transport.letters
-    assert letter.signature == b"DKIM-Signature: fake\r\n"
+    # the report field is on top: no signature covers it
+    assert letter.signature == f"X-Report-Token: {ids[0]}\r\nDKIM-Signature: fake\r\n".encode()
     assert str(letter.reverse_path) == f"b{ids[0]}@bounces.example.com"
     assert letter.content.header == HEADER
     assert house.notes.types == ["delivered"]
@@ -354,3 +359,125 @@ async def test_who_asked_to_hear_of_success_hears_that_a_host_without_dsn_took_i
     assert len(house.memory.messages) == 1 + notices
     for letter in house.transport.letters[1:]:
         assert b"Action: relayed" in b"".join(letter.content.body)
+
+
+# who is not written to
+
+
+def listed(house: House, address: str, expires_after: timedelta | None = None) -> None:
+    """Put an address on the list of the account."""
+    now = house.clock.now()
+    expires_at = None if expires_after is None else now + expires_after
+    entry = Suppression("app", Mailbox.parse(address), Cause.COMPLAINT, Origin.FEEDBACK, now, expires_at)
+    house.memory.suppressions["app", address] = entry
+
+
+async def test_a_suppressed_recipient_is_never_attempted_and_the_submitter_hears_why(house: House) -> None:
+    listed(house, "a@example.net")
+    ids = await house.submit("a@example.net")
+    await house.states(ids, State.SUPPRESSED)
+    await house.until(lambda: house.transport.recipients == ["app@example.com"])
+    assert house.notes.types[0] == "suppressed"
+    assert house.notes.events[0].attempt is None
+    dsn = b"".join(house.transport.letters[0].content.body)
+    assert b"Recipient suppressed: its owner complained on 2026-11-22" in dsn.replace(b"\r\n    ", b" ")
+
+
+async def test_an_address_that_comes_onto_the_list_while_its_mail_waits_is_not_attempted_again(house: House) -> None:
+    house.transport.answer("a@example.net", Deferred(GREYLISTED, said(GREYLISTED)))
+    ids = await house.submit("a@example.net")
+    await house.until(lambda: house.notes.types == ["deferred"])
+    listed(house, "a@example.net")
+    await house.pass_time(timedelta(minutes=6))
+    await house.states(ids, State.SUPPRESSED)
+    assert house.transport.recipients.count("a@example.net") == 1
+
+
+async def test_an_entry_that_has_ended_stands_in_nobodys_way(house: House) -> None:
+    listed(house, "a@example.net", expires_after=timedelta(days=1))
+    house.clock.advance(timedelta(days=1))
+    ids = await house.submit("a@example.net")
+    await house.states(ids, State.DELIVERED)
+
+
+async def test_a_hard_bounce_puts_the_recipient_on_the_list(house: House) -> None:
+    house.transport.answer("a@example.net", Bounced(UNKNOWN, said(UNKNOWN)))
+    ids = await house.submit("a@example.net")
+    await house.until(lambda: "suppression_added" in house.notes.types)
+    bounced, _, added = house.notes.events[:3]
+    assert (bounced.type, bounced.klass, bounced.hardness) == ("bounced", "bad_mailbox", "hard")
+    assert (added.type, added.recipient, added.delivery_id) == ("suppression_added", "a@example.net", ids[0])
+    assert added.detail["reason"] == "550 5.1.1 no such user"
+    again = await house.submit("a@example.net")
+    await house.states(again, State.SUPPRESSED)
+
+
+async def test_what_is_on_the_list_already_is_not_announced_again(house: House) -> None:
+    house.transport.gate = asyncio.Event()
+    house.transport.answer("a@example.net", *[Bounced(UNKNOWN, said(UNKNOWN))] * 2)
+    ids = [*await house.submit("a@example.net"), *await house.submit("a@example.net")]
+    await house.until(lambda: house.transport.waiting == 2)
+    house.transport.gate.set()
+    await house.states(ids, State.BOUNCED, State.BOUNCED)
+    await house.until(lambda: house.notes.types.count("bounced") == 2)
+    assert house.notes.types.count("suppression_added") == 1
+
+
+async def test_a_refusal_that_speaks_of_our_reputation_at_mail_is_tried_again(house: House) -> None:
+    blocked = Reply.of(550, "5.7.1", "Your IP address 192.0.2.1 is blocked due to poor reputation, see spamhaus")
+    house.transport.answer("a@example.net", Bounced(blocked, said(blocked, "mail")))
+    ids = await house.submit("a@example.net")
+    await house.until(lambda: house.notes.types == ["deferred"])
+    assert house.notes.events[0].klass == "reputation"
+    await house.pass_time(timedelta(minutes=6))
+    await house.states(ids, State.DELIVERED)
+    assert house.memory.suppressions == {}
+
+
+async def test_a_domain_that_is_gone_bounces_at_once_and_suppresses_when_it_is_still_gone_a_day_later(
+    house: House,
+) -> None:
+    house.router.answers["example.net"] = Bounced(failures.NO_SUCH_DOMAIN)
+    for hours in (0, 23):
+        house.clock.advance(timedelta(hours=hours))
+        ids = await house.submit("a@example.net")
+        await house.states(ids, State.BOUNCED)
+    assert house.memory.suppressions == {}
+    house.clock.advance(timedelta(hours=1))
+    await house.submit("a@example.net")
+    await house.until(lambda: "suppression_added" in house.notes.types)
+
+
+async def test_a_suspended_streams_mail_is_held_with_the_reason_and_nobody_elses(house: House) -> None:
+    house.suspensions.suspend("app", "bulk", "hard bounces are 10.0%")
+    new = house.letters.new(["a@example.net"], stream=Stream.BULK)
+    await house.store.accept(new, [])
+    free = await house.submit("b@example.net")
+    await house.states([new.deliveries[0].id, *free], State.HELD, State.DELIVERED)
+    (held,) = [event for event in house.notes.events if event.type == "held"]
+    assert held.detail["reason"] == "suspended: hard bounces are 10.0%"
+    assert house.transport.recipients == ["b@example.net"]
+
+
+async def test_a_clients_own_mail_from_the_null_reverse_path_is_held_and_suppresses_like_any_other(
+    house: House,
+) -> None:
+    new = house.letters.new(["a@example.net"], sender="", from_domain="example.com")
+    house.transport.answer("a@example.net", Bounced(UNKNOWN, said(UNKNOWN)))
+    await house.store.accept(new, [])
+    house.dispatcher.wake()
+    await house.states([new.deliveries[0].id], State.BOUNCED)
+    await house.until(lambda: "suppression_added" in house.notes.types)
+    house.suspensions.suspend("app", "transactional", "an operator said so")
+    later = house.letters.new(["b@example.net"], sender="", from_domain="example.com")
+    await house.store.accept(later, [])
+    house.dispatcher.wake()
+    await house.states([later.deliveries[0].id], State.HELD)
+
+
+async def test_what_we_have_to_tell_a_suspended_account_is_not_held(house: House) -> None:
+    house.suspensions.suspend("app", "transactional", "an operator said so")
+    ids = await house.submit("app@example.com", sender="")
+    await house.states(ids, State.DELIVERED)
+    (letter,) = house.transport.letters
+    assert letter.signature == b"DKIM-Signature: fake\r\n"

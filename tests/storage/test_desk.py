@@ -13,7 +13,11 @@ import pytest
 
 from mta.errors import Damaged
 from mta.events import Event, EventType
+from mta.mail.address import Mailbox
+from mta.mail.reply import Reply
 from mta.queue.model import NewMessage, State
+from mta.queue.settle import Settled, Settlement
+from mta.reputation.suppression import Cause, Origin, Suppression
 from mta.storage.desk import Desk
 from mta.storage.sqlite import SqliteStore
 from mta.storage.views import Change, Selector, StoredAccount
@@ -165,6 +169,62 @@ async def test_an_account_made_by_command_is_there_and_can_be_changed(office: Of
     assert await office.store.reader.account("none") is None
     assert [event.type for event in office.notes.events] == [EventType.ACCOUNT_CHANGED] * 2
     assert [row[3] for row in office.audit()] == ["new customer", "abuse"]
+
+
+def entry(office: Office, address: str = "a@example.net", expires_in: timedelta | None = None) -> Suppression:
+    """What an operator puts on the list."""
+    now = office.clock.now()
+    ends = None if expires_in is None else now + expires_in
+    return Suppression("shop", Mailbox.parse(address), Cause.MANUAL, Origin.OPERATOR, now, ends, "asked by phone")
+
+
+async def test_an_operator_puts_an_address_on_the_list_with_an_event_and_an_audit_row(office: Office) -> None:
+    added = entry(office)
+    assert await office.desk.add_suppression(added, "root")
+    assert await office.store.suppression_list.find("shop", added.address) == added
+    (event,) = office.notes.events
+    assert (event.type, event.account, event.recipient) == (EventType.SUPPRESSION_ADDED, "shop", "a@example.net")
+    assert event.detail == {
+        "cause": "manual",
+        "origin": "operator",
+        "expires_at": None,
+        "reason": "asked by phone",
+        "who": "root",
+    }
+    assert await office.store.reader.events_about("a@example.net") == [event]
+    assert office.audit() == [("root", "suppression add", "shop a@example.net", "asked by phone")]
+
+
+async def test_adding_what_is_there_for_as_long_changes_nothing_and_for_longer_is_told(office: Office) -> None:
+    for days, changes in ((30, True), (1, False), (60, True)):
+        assert await office.desk.add_suppression(entry(office, expires_in=timedelta(days=days)), "root") is changes
+    assert len(office.notes.events) == len(office.audit()) == 2
+
+
+async def test_an_operator_takes_an_address_off_the_list_once(office: Office) -> None:
+    added = entry(office)
+    await office.desk.add_suppression(added, "root")
+    assert await office.desk.remove_suppression("shop", added.address, "root", "a typo of theirs")
+    assert not await office.desk.remove_suppression("shop", added.address, "root", "again")
+    assert await office.store.suppression_list.find("shop", added.address) is None
+    event = office.notes.events[-1]
+    assert (event.type, event.recipient) == (EventType.SUPPRESSION_REMOVED, "a@example.net")
+    assert event.detail == {"who": "root", "reason": "a typo of theirs"}
+    assert [row[1:] for row in office.audit()[1:]] == [("suppression remove", "shop a@example.net", "a typo of theirs")]
+    assert await office.store.reader.events_about("a@EXAMPLE.net") == office.notes.events
+
+
+async def test_taking_an_address_off_forgets_what_it_was_suspected_of(office: Office) -> None:
+    suspected = entry(office)
+    for _ in range(2):
+        await office.accept("a@example.net")
+        (claimed,) = await office.store.claim(1)
+        reply = Reply.of(550, "5.1.2", "no such domain")
+        settlement = Settlement(claimed, State.BOUNCED, reply, EventType.BOUNCED, suppression=suspected, suspicion=True)
+        await office.store.settle(Settled(settlement, ()))
+        await office.desk.remove_suppression("shop", suspected.address, "root", "it is back")
+        office.clock.advance(timedelta(days=2))
+    assert await office.store.reader.suppressions() == []
 
 
 def test_a_selector_reads_as_it_was_typed() -> None:

@@ -1,5 +1,7 @@
 """Migrations: from nothing to this version's schema, once, whole, and never back."""
 
+import gzip
+import random
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -7,8 +9,18 @@ from pathlib import Path
 import pytest
 
 from mta.errors import StoreUnavailable
+from mta.events import EventType
+from mta.queue.model import State
 from mta.storage.connect import connect, prepare
 from mta.storage.migrate import migrate, migrations, refuse_newer, version_of
+from mta.storage.sqlite import SqliteStore
+from mta.storage.views import Selector
+from tests.fakes.clock import FakeClock
+from tests.fakes.letters import BODY, HEADER
+
+# Written by the version whose schema was 1: a message to three, of which one is delivered, one waits and one is held.
+OLD = Path(__file__).parent / "version1.db.gz"
+OLD_MESSAGE = "1jmjwvm0004mhpxc"
 
 
 @pytest.fixture
@@ -31,7 +43,7 @@ def test_a_store_that_is_up_to_date_is_left_alone(path: str) -> None:
     prepare(path, 5)
     prepare(path, 6)
     with closing(connect(path)) as connection:
-        assert [row["applied_at"] for row in connection.execute("SELECT applied_at FROM schema_version")] == [5]
+        assert {row["applied_at"] for row in connection.execute("SELECT applied_at FROM schema_version")} == {5}
 
 
 def test_a_step_that_fails_leaves_nothing_of_itself(path: str) -> None:
@@ -49,3 +61,39 @@ def test_a_newer_store_is_refused() -> None:
     with pytest.raises(StoreUnavailable, match="newer version"):
         refuse_newer("queue.db", 2, 1)
     refuse_newer("queue.db", 1, 1)
+
+
+async def test_a_store_of_version_1_is_brought_up_to_date_with_all_that_is_in_it(path: str) -> None:
+    Path(path).write_bytes(gzip.decompress(OLD.read_bytes()))  # noqa: ASYNC240 - nothing else runs
+    clock = FakeClock()
+    clock.advance(60)
+    with closing(connect(path)) as connection:
+        assert version_of(connection) == 1
+    async with SqliteStore.open(path, clock, min_free=0.0, dice=random.Random(1)) as store:
+        rows = await store.reader.select(Selector(id=OLD_MESSAGE))
+        assert [row.state for row in rows] == [State.DELIVERED, State.QUEUED, State.HELD]
+        (waiting,) = await store.claim(10)
+        assert (str(waiting.delivery.recipient.mailbox), waiting.suppressed) == ("waiting@example.net", None)
+        content = await store.content(OLD_MESSAGE)
+        assert (content.header, content.body) == (HEADER, (BODY,))
+        story = [event.type for event in await store.reader.events_of(OLD_MESSAGE)]
+        assert story == [EventType.ACCEPTED, EventType.DELIVERED, EventType.HELD]
+        assert [account.name for account in await store.reader.accounts()] == ["shop"]
+        # what was delivered before can bounce now
+        filed = await store.file(rows[0].id)
+    assert filed is not None
+    assert filed.delivery.state is State.DELIVERED
+    with closing(connect(path)) as connection:
+        assert version_of(connection) == len(migrations())
+
+
+async def test_an_old_store_has_the_schema_of_a_new_one(path: str, tmp_path: Path) -> None:
+    Path(path).write_bytes(gzip.decompress(OLD.read_bytes()))  # noqa: ASYNC240 - nothing else runs
+    prepare(path, 5)
+    prepare(str(tmp_path / "new.db"), 5)
+    assert schema_of(path) == schema_of(str(tmp_path / "new.db"))
+
+
+def schema_of(path: str) -> set[tuple[str, str]]:
+    with closing(connect(path)) as connection:
+        return {(row["name"], row["sql"]) for row in connection.execute("SELECT name, sql FROM sqlite_master")}

@@ -2,7 +2,6 @@
 
 import random
 import sqlite3
-from collections.abc import AsyncIterator
 from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
@@ -10,35 +9,25 @@ from pathlib import Path
 
 import pytest
 
+from mta.accounts.standing import Standing
+from mta.accounts.standing import State as StandingState
 from mta.errors import StoreUnavailable
 from mta.events import Event, EventType
+from mta.mail.address import Mailbox
 from mta.mail.outcome import Try
 from mta.mail.reply import Reply
 from mta.queue.model import NewMessage, State, Stream
+from mta.queue.returned import ReturnNote
 from mta.queue.settle import Settled, Settlement
+from mta.reputation.suppression import Cause, Origin, Suppression
 from mta.storage.reading import Reader
 from mta.storage.sqlite import SqliteStore
 from mta.storage.views import Selector, Total
 from tests.fakes.clock import FakeClock
 from tests.fakes.letters import Letters
+from tests.fakes.world import Notes
 
 LATER = Reply.of(450, "4.7.1", "come back later")
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> str:
-    return str(tmp_path / "queue.db")
-
-
-@pytest.fixture
-async def store(path: str, clock: FakeClock) -> AsyncIterator[SqliteStore]:
-    async with SqliteStore.open(path, clock, min_free=0.0, dice=random.Random(1)) as store:
-        yield store
 
 
 async def accept(store: SqliteStore, *recipients: str, account: str = "app", tag: str | None = None) -> NewMessage:
@@ -208,6 +197,98 @@ async def test_events_are_filtered_by_time_type_and_account(store: SqliteStore, 
     assert await read(since=clock.now() + timedelta(seconds=1)) == []
 
 
+async def put(store: SqliteStore, account: str, address: str, expires_in: timedelta | None = None) -> Suppression:
+    """Put an address on a list."""
+    now = store.now()
+    ends = None if expires_in is None else now + expires_in
+    entry = Suppression(account, Mailbox.parse(address), Cause.MANUAL, Origin.OPERATOR, now, ends, "phone", "d")
+    await store.desk(Notes()).add_suppression(entry, "root")
+    return entry
+
+
+async def test_suppressions_are_listed_page_by_page_by_account_and_address(store: SqliteStore) -> None:
+    wanted = [
+        await put(store, account, f"{name}@example.net") for account in ("app", "shop") for name in ("Z", "a", "b")
+    ]
+    found: list[Suppression] = []
+    while page := await store.reader.suppressions(after=found[-1] if found else None, limit=2):
+        found += page
+    assert found == wanted
+    assert await store.reader.suppressions("shop") == wanted[3:]
+    assert await store.reader.suppressions("shop", after=wanted[3], limit=1) == wanted[4:5]
+    both = [wanted[1], wanted[4]]
+    assert await store.reader.suppressions_of(both[0].address) == both
+    assert await store.reader.suppressions_of(both[0].address, "shop") == both[1:]
+
+
+async def test_an_entry_that_has_ended_is_still_read_but_not_on_the_list(store: SqliteStore, clock: FakeClock) -> None:
+    entry = await put(store, "app", "a@example.net", expires_in=timedelta(days=1))
+    clock.advance(timedelta(days=1))
+    assert await store.reader.suppression("app", entry.address) == entry
+    assert await store.reader.suppressions() == await store.reader.suppressions("app") == []
+    assert await store.reader.suppressions_of(entry.address) == []
+    assert await store.suppression_list.find("app", entry.address) is None
+    assert await store.reader.suppression("shop", entry.address) is None
+
+
+async def test_events_about_an_address_are_the_newest_in_order_and_none_of_a_message(store: SqliteStore) -> None:
+    new = await accept(store, "a@example.net")
+    told = Event(store.ids.next(), store.now(), EventType.DEFERRED, queue_id=new.message.id, recipient="a@example.net")
+    (claimed,) = await store.claim(1)
+    await store.settle(Settled(Settlement(claimed, State.DELIVERED, LATER, EventType.DELIVERED), (told,)))
+    desk = store.desk(notes := Notes())
+    entry = await put(store, "app", "a@example.net")
+    for _ in range(2):
+        await desk.remove_suppression("app", entry.address, "root", "no")
+        await desk.add_suppression(entry, "root")
+    assert await store.reader.events_about("a@EXAMPLE.NET", limit=3) == notes.events[1:]
+    assert await store.reader.events_about("A@example.net") == []
+
+
+async def test_known_standings_are_those_that_were_counted_and_those_that_were_written(store: SqliteStore) -> None:
+    new = await accept(store, "a@example.net")
+    event = Event(store.ids.next(), store.now(), EventType.DELIVERED, account="shop", stream="bulk")
+    (claimed,) = await store.claim(1)
+    await store.settle(Settled(Settlement(claimed, State.DELIVERED, LATER, EventType.DELIVERED), (event,)))
+    whole = Standing(new.message.account, "", StandingState.SUSPENDED, "abuse", store.now(), by="root")
+    await store.book.write(whole, None)
+    assert await store.reader.known_standings() == [whole, Standing("shop", "bulk")]
+    assert await store.reader.known_standings("shop") == [Standing("shop", "bulk")]
+    moved = Standing("shop", "bulk", StandingState.WARNED, "6 %", store.now(), 2)
+    await store.book.write(moved, None)
+    assert await store.reader.known_standings() == [whole, moved]
+    assert await store.reader.known_standings("nobody") == []
+
+
+async def test_returns_are_listed_newest_first_by_kind_and_time(store: SqliteStore, clock: FakeClock) -> None:
+    notes = []
+    for kind, effect in (("bounce", "applied"), ("complaint", "rejected"), ("bounce", "noted")):
+        notes.append(ReturnNote(store.ids.next(), store.now(), kind, effect=effect))
+        await store.note(notes[-1])
+        clock.advance(60)
+    assert await store.reader.returns() == notes[::-1]
+    assert await store.reader.returns("bounce") == [notes[2], notes[0]]
+    assert await store.reader.returns(since=notes[1].at, limit=1) == [notes[2]]
+    assert await store.reader.rejected_reports() == [notes[1]]
+    assert await store.reader.rejected_reports(since=notes[2].at) == []
+
+
+async def test_a_letter_is_kept_with_its_first_mebibyte_and_listed_without(store: SqliteStore) -> None:
+    letter = ReturnNote(store.ids.next(), store.now(), "postmaster", text="Hello", effect="kept", octets=b"x" * 2**21)
+    await store.note(letter)
+    assert await store.reader.letter(letter.id) == replace(letter, octets=b"x" * 2**20)
+    assert await store.reader.returns() == [replace(letter, octets=None)]
+    assert await store.reader.letter("nothing") is None
+
+
+async def test_a_filed_delivery_that_cannot_be_read_is_unavailable(path: str, store: SqliteStore) -> None:
+    new = await accept(store, "a@example.net")
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE messages SET body_type = 'ODD'")
+    with pytest.raises(StoreUnavailable, match="unreadable: 'ODD'"):
+        await store.file(new.deliveries[0].id)
+
+
 async def test_a_reader_needs_no_server(path: str, clock: FakeClock) -> None:
     async with SqliteStore.open(path, clock, min_free=0.0, dice=random.Random(1)) as store:
         new = await accept(store, "a@example.net")
@@ -236,7 +317,8 @@ async def test_a_store_of_another_version_is_not_read(path: str, clock: FakeCloc
     async with SqliteStore.open(path, clock, min_free=0.0, dice=random.Random(1)):
         pass
     with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("UPDATE schema_version SET version = ?", (version,))
+        connection.execute("DELETE FROM schema_version")
+        connection.execute("INSERT INTO schema_version (version, applied_at) VALUES (?, 0)", (version,))
     with pytest.raises(StoreUnavailable, match=told):
         async with Reader.open(path, clock):
             pass

@@ -49,11 +49,14 @@ UPDATE deliveries SET state = 'active', owner = :owner, lease_until = :lease_unt
 WHERE id IN (SELECT value FROM json_each(:ids))
 
 -- name: claimed
--- Read deliveries with their messages, oldest due first.
+-- Read deliveries with their messages and what stands in their way on the suppression list, oldest due first.
 SELECT d.id AS delivery_id, d.recipient, d.domain, d.notify, d.orcpt, d.return_path, d.state, d.due_at, d.attempts, d.site,
        d.source, d.hold_reason, d.held_for, d.delay_noticed, d.lease_until, d.reply_code, d.reply_status, d.reply_text,
-       d.reply_host, m.*
+       d.reply_host, s.cause AS listed_cause, s.origin AS listed_origin, s.at AS listed_at, s.expires_at AS listed_until,
+       s.detail AS listed_detail, s.delivery_id AS listed_for, m.*
 FROM deliveries AS d JOIN messages AS m ON m.id = d.queue_id
+LEFT JOIN suppressions AS s ON s.account = d.account AND s.address = d.recipient
+    AND (s.expires_at IS NULL OR s.expires_at > :now)
 WHERE d.id IN (SELECT value FROM json_each(:ids))
 ORDER BY d.due_at, d.id
 

@@ -45,6 +45,8 @@ WHERE id IN (SELECT id FROM open)
   AND (:accepted_before IS NULL OR accepted_at <= :accepted_before)
   AND (:tag IS NULL OR tag = :tag)
   AND (:site IS NULL OR site = :site)
+  AND (:stream IS NULL OR stream = :stream)
+  AND (:hold_reason IS NULL OR substr(hold_reason, 1, length(:hold_reason)) = :hold_reason)
 ORDER BY id LIMIT :limit
 
 -- name: rows_final

@@ -1,0 +1,108 @@
+"""The suppression list in the database: the units that change it, inside transactions of others, and the look-up.
+
+What stands in the way of a delivery is read with the delivery itself (`sql/queue.sql`, `claimed`).
+"""
+
+import sqlite3
+from enum import Enum, auto
+
+from mta.clock import Clock
+from mta.events import Event
+from mta.mail.address import Mailbox
+from mta.queue.model import State
+from mta.queue.settle import Settled
+from mta.queue.verdict import SEEN_AGAIN_AFTER
+from mta.reputation.suppression import Suppression
+from mta.storage.reading import Reader
+from mta.storage.rows import Params, span_to_ms, suppression_from, suppression_params
+from mta.storage.statements import Statements
+
+
+class Put(Enum):
+    """What became of an entry that was to be written."""
+
+    NEW = auto()
+    """The address was not on the list, or not any more."""
+    LONGER = auto()
+    """It was, and stays on it for longer now, for the new reason."""
+    KEPT = auto()
+    """The entry that was there holds at least as long: it stays as it is."""
+
+
+class Suppressions:
+    """Units of work on the list; each runs inside a transaction of the writer."""
+
+    def __init__(self, statements: Statements) -> None:
+        self._sql = statements
+
+    def settle(self, connection: sqlite3.Connection, settled: Settled, at: int) -> tuple[Event, ...]:
+        """Write what a settlement means for the list; return the settlement's events, with the list's if it grew."""
+        settlement, entry = settled.settlement, settled.settlement.suppression
+        if settlement.state is State.DELIVERED:
+            claimed = settlement.claimed
+            address = str(claimed.delivery.recipient.mailbox)
+            connection.execute(self._sql["clear_suspect"], {"account": claimed.message.account, "address": address})
+        if entry is None or (settlement.suspicion and not self._seen_long_ago(connection, entry, at)):
+            return settled.events
+        return settled.events + self.suppress(connection, entry, settled.on_suppressing, at)
+
+    def suppress(
+        self, connection: sqlite3.Connection, entry: Suppression, event: Event | None, at: int
+    ) -> tuple[Event, ...]:
+        """Put an entry on the list; return its event if the address was not on it."""
+        is_new = self.put(connection, entry, at) is Put.NEW
+        return (event,) if is_new and event is not None else ()
+
+    def put(self, connection: sqlite3.Connection, entry: Suppression, at: int) -> Put:
+        """Write an entry, unless that would let the address go sooner."""
+        params = suppression_params(entry)
+        there = connection.execute(self._sql["suppression"], params).fetchone()
+        put = Put.NEW if there is None else _beside(there["expires_at"], params["expires_at"], at)
+        if put is not Put.KEPT:
+            connection.execute(self._sql["put_suppression"], params)
+        connection.execute(self._sql["clear_suspect"], params)
+        return put
+
+    def remove(self, connection: sqlite3.Connection, account: str, address: Mailbox) -> bool:
+        """Take an address off, and forget what it was suspected of; return whether it was there."""
+        key: Params = {"account": account, "address": str(address)}
+        connection.execute(self._sql["clear_suspect"], key)
+        return connection.execute(self._sql["remove_suppression"], key).rowcount > 0
+
+    def holding(self, connection: sqlite3.Connection, account: str, address: Mailbox, at: int) -> Suppression | None:
+        """Return the entry that stands in the way of an address at a time."""
+        key: Params = {"account": account, "address": str(address), "now": at}
+        row = connection.execute(self._sql["holding"], key).fetchone()
+        return None if row is None else suppression_from(row)
+
+    def _seen_long_ago(self, connection: sqlite3.Connection, entry: Suppression, at: int) -> bool:
+        key: Params = {"account": entry.account, "address": str(entry.address), "now": at}
+        connection.execute(self._sql["suspect"], key)
+        first_at = int(connection.execute(self._sql["suspected_since"], key).fetchone()["first_at"])
+        return at - first_at >= span_to_ms(SEEN_AGAIN_AFTER)
+
+
+class SuppressionList:
+    """The list as the door asks it, read beside the writer."""
+
+    def __init__(self, reader: Reader, clock: Clock) -> None:
+        self._reader = reader
+        self._clock = clock
+
+    async def find(self, account: str, address: Mailbox) -> Suppression | None:
+        """Return the entry that holds now; None when the address may be written to.
+
+        Raises:
+            StoreUnavailable: it cannot be read now.
+        """
+        entry = await self._reader.suppression(account, address)
+        return entry if entry is not None and entry.holds(self._clock.now()) else None
+
+
+def _beside(old_end: int | None, new_end: int | None, at: int) -> Put:
+    """Return what becomes of a new entry beside one that ends at a time, or never."""
+    if old_end is None:
+        return Put.KEPT
+    if old_end <= at:
+        return Put.NEW
+    return Put.LONGER if new_end is None or new_end > old_end else Put.KEPT

@@ -1,0 +1,142 @@
+"""Plans of the statements, with a queue long enough for a scan to be the wrong choice."""
+
+import asyncio
+import sqlite3
+from contextlib import closing
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from mta.storage.statements import Statements
+from tests.fakes.clock import FakeClock
+from tests.fakes.letters import Letters
+from tests.storage.disk import ask, open_store
+
+LINE = 200_000
+
+
+@pytest.fixture(scope="module")
+def long_queue(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A store with many deliveries due, written past it."""
+    path = str(tmp_path_factory.mktemp("line") / "queue.db")
+
+    async def fill() -> None:
+        clock = FakeClock()
+        async with open_store(path, clock) as store:
+            new = Letters(clock).new()
+            await store.accept(new, [])
+
+    asyncio.run(fill())
+    ask(
+        path,
+        """
+        WITH RECURSIVE number (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < ?)
+        INSERT INTO deliveries (id, queue_id, account, stream, accepted_at, recipient, domain, notify, state, due_at,
+            attempts, held_for, delay_noticed)
+        SELECT printf('z%015d', n), m.id, m.account, m.stream, m.accepted_at, printf('u%d@example.net', n),
+               'example.net', '', 'queued', m.accepted_at + n, 0, 0, 0
+        FROM number, messages AS m
+        """,
+        LINE,
+    )
+    return path
+
+
+SELECTED = dict.fromkeys(
+    ("id", "after", "account", "stream", "domain", "state", "accepted_before", "tag", "site", "hold_reason", "limit")
+)
+STEPS: dict[str, dict[str, Any]] = {
+    "due": {"now": 2**60, "after_due": 0, "after_id": "", "window": 10},
+    "lapsed": {"now": 2**60, "window": 10},
+    "lease": {"owner": 1, "lease_until": 0, "ids": "[]"},
+    "claimed": {"ids": "[]", "now": 0},
+    "extend": {"owner": 1, "lease_until": 0, "ids": "[]"},
+    "release": {"owner": 1, "ids": "[]"},
+    "is_open": {"queue_id": ""},
+    "next_due": {},
+    "delete_contents": {"queue_id": ""},
+    "content": {"queue_id": ""},
+    "rows_by_id": SELECTED,
+    "find": dict.fromkeys(("text", "bracketed", "recipient", "limit")),
+    "events_of": {"queue_id": "", "limit": 1},
+    "bodies_to_purge": {"before": 0, "limit": 1},
+    "holding": {"account": "", "address": "", "now": 0},
+    "suppression": {"account": "", "address": ""},
+    "suppressions": {"after_account": "", "after_address": "", "now": 0, "limit": 1},
+    "suppressions_of_account": {"account": "", "after_address": "", "now": 0, "limit": 1},
+    "suppressions_of_address": {"address": "", "account": None, "now": 0, "limit": 1},
+    "clear_suspect": {"account": "", "address": ""},
+    "suspected_since": {"account": "", "address": ""},
+    "add_tally": dict.fromkeys(
+        ("account", "stream", "slot", "delivered", "ended", "hard_bounced", "complained"),
+    ),
+    "slots": {"account": "", "stream": "", "epoch": 0, "since": 0},
+    "slots_of_streams": {"account": "", "streams": "[]", "since": 0},
+    "filed": {"id": ""},
+    "state_of": {"id": ""},
+    "settle_late": dict.fromkeys(
+        ("id", "state", "attempted", "site", "reply_code", "reply_status", "reply_text", "reply_host", "final_at"),
+    ),
+    "returns": {"since": 0, "kind": None, "limit": 1},
+    "rejected": {"since": 0, "limit": 1},
+    "return": {"id": ""},
+    "events_about": {"recipient": "", "limit": 1},
+    "purge_returns": {"before": 0, "limit": 1},
+    "purge_rejected": {"most": 1, "limit": 1},
+    "purge_complaints": {"before": 0, "limit": 1},
+    "purge_suspects": {"before": 0, "limit": 1},
+    "purge_tallies": {"before": 0, "limit": 1},
+}
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_no_step_of_a_message_walks_a_whole_table(long_queue: str, name: str) -> None:
+    plan = ask_plan(long_queue, name)
+    with closing(sqlite3.connect(long_queue)) as connection:
+        tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    # and their short names
+    tables |= {"d", "m", "c", "s", "t"}
+    # the minimum of an indexed column is its first entry, though the plan says SEARCH or SCAN by the index
+    scans = [line for line in plan if line.startswith("SCAN") and line.split()[1] in tables]
+    assert not scans, plan
+
+
+def test_claims_go_by_the_index_of_due_times_and_sort_nothing(long_queue: str) -> None:
+    plan = ask_plan(long_queue, "due")
+    assert any("USING COVERING INDEX deliveries_due" in line for line in plan), plan
+    assert not any("TEMP B-TREE" in line for line in plan), plan
+
+
+def test_a_list_of_what_is_open_does_not_walk_through_history(long_queue: str) -> None:
+    plan = [line for line in ask_plan(long_queue, "rows_open") if " deliveries " in line]
+    assert [line.rpartition(" ")[2] for line in plan] == ["deliveries_due", "deliveries_leased", "deliveries_held"]
+
+
+def ask_plan(path: str, name: str) -> list[str]:
+    sql = "EXPLAIN QUERY PLAN " + Statements.load()[name]
+    with closing(sqlite3.connect(path)) as connection:
+        return [row[3] for row in connection.execute(sql, STEPS.get(name) or SELECTED)]
+
+
+async def test_a_claim_looks_at_no_more_rows_of_a_long_queue_than_of_a_short_one(long_queue: str) -> None:
+    steps = []
+    clock = FakeClock()
+    clock.advance(timedelta(days=1))
+    async with open_store(long_queue, clock) as store:
+        await store._writer.run(lambda connection: connection.set_progress_handler(lambda: steps.append(1), 100))
+        claimed = await store.claim(10)
+    assert len(claimed) == 10
+    # a step is a hundred instructions of SQLite's machine; a walk over the line would be ten thousand of them
+    assert len(steps) < 100
+
+
+async def test_passing_over_a_line_goes_on_where_the_last_claim_stopped(long_queue: str) -> None:
+    steps: list[int] = []
+    clock = FakeClock()
+    clock.advance(timedelta(days=1))
+    async with open_store(long_queue, clock) as store:
+        assert await store.claim(10, ["example.net"]) == []
+        await store._writer.run(lambda connection: connection.set_progress_handler(lambda: steps.append(1), 100))
+        assert await store.claim(10, ["example.net"]) == []
+        assert len(steps) < 300
