@@ -3,8 +3,11 @@
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from importlib import resources
 
 from mta.accounts.account import Account, Directory
+from mta.accounts.watch import Policy
+from mta.bounces.rules import Rules
 from mta.config.addresses import Relay
 from mta.config.in_force import NOT_IN_FORCE
 from mta.config.settings import DkimKey, DomainEntry, Part, RouteEntry, Settings
@@ -13,10 +16,13 @@ from mta.delivery.mx import Route
 from mta.delivery.resolver import ResolverSettings, Server
 from mta.dkim.keys import SigningKey
 from mta.errors import ConfigError, Problem
+from mta.mail.address import Mailbox
 from mta.mail.token import Keyring
 from mta.queue.model import Stream
 from mta.queue.schedule import Schedule
 from mta.queue.seams import Hold, Host
+from mta.reputation.rates import Limit, Limits
+from mta.reputation.suppression import Cause, Expiry
 from mta.storage.views import StoredAccount
 
 
@@ -109,6 +115,47 @@ def unsigned_domains(settings: Settings) -> frozenset[str]:
     return frozenset(domain.name for domain in settings.domain if domain.dkim == ())
 
 
+def limits(settings: Settings) -> Limits:
+    """Return by which ratios accounts are warned and suspended."""
+    rules = settings.reputation
+    return Limits(
+        windows=rules.windows,
+        bounces=Limit(rules.bounce_rate.warn, rules.bounce_rate.suspend),
+        complaints=Limit(rules.complaint_rate.warn, rules.complaint_rate.suspend),
+        min_volume=rules.min_volume,
+        warn_min_volume=rules.warn_min_volume,
+    )
+
+
+def policy(settings: Settings) -> Policy:
+    """Return the rules by which standings are moved."""
+    return Policy(limits(settings), by_stream=settings.reputation.scope == "stream")
+
+
+def expiry(settings: Settings) -> Expiry:
+    """Return how long each cause keeps an address suppressed."""
+    spans = settings.suppression.expiry
+    return Expiry(
+        {
+            Cause.HARD_BOUNCE: spans.hard_bounce,
+            Cause.SOFT_BOUNCE: spans.soft_bounce,
+            Cause.COMPLAINT: spans.complaint,
+            Cause.UNSUBSCRIBE: spans.unsubscribe,
+            Cause.MANUAL: None,
+        }
+    )
+
+
+def feedback_address(settings: Settings) -> Mailbox:
+    """Return where feedback reports are taken."""
+    return Mailbox.parse(settings.inbound.feedback_address, utf8=True)
+
+
+def bounce_rules() -> Rules:
+    """Return the rules by which replies and reports are understood, as they ship."""
+    return Rules.parse(resources.files("mta.bounces").joinpath("rules.toml").read_text("utf-8"))
+
+
 class ReturnPathDomains:
     """From the domain of a From field to the one where its bounces come back, as the settings have it now."""
 
@@ -119,6 +166,10 @@ class ReturnPathDomains:
         """Use other settings from now on; what was accepted keeps its return path."""
         self._own = {domain.name: domain.return_path for domain in settings.domain if domain.return_path}
         self._default = settings.inbound.return_path_domain or settings.hostname  # Settings fills it in
+
+    def all(self) -> frozenset[str]:
+        """Return every domain that return paths are made in."""
+        return frozenset({self._default, *self._own.values()})
 
     def __call__(self, from_domain: str) -> str:
         """Return the domain of the return path."""
@@ -191,7 +242,16 @@ APPLIED_ON_RELOAD = frozenset(
         "account",
         "domain",
         "route",
+        "inbound.feedback_address",
         "inbound.return_path_domain",
+        "reputation.bounce_rate",
+        "reputation.complaint_rate",
+        "reputation.min_volume",
+        "reputation.scope",
+        "reputation.warn_min_volume",
+        "reputation.windows",
+        "secrets.keyring",
+        "suppression.expiry",
         "log.level",
         "queue.delay_notice_after",
         "queue.max_age",

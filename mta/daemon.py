@@ -25,12 +25,14 @@ from mta.control.commands import Door, Reloaded, ServerCommands
 from mta.control.lock import only_server
 from mta.control.protocol import CommandFailed
 from mta.control.server import ControlServer
+from mta.control.standing import StandingCommands
 from mta.dkim.keys import SigningKey
 from mta.errors import ConfigError, StoreUnavailable
 from mta.inspection import SOCKET, inspected
+from mta.mail.token import Keyring, ReportTokens, ReturnPaths
 from mta.observe.log import setup_logging
 from mta.parts import Parts, build, submission_settings
-from mta.submission.settings import Kind
+from mta.smtp.settings import Kind
 from mta.web.app import build_app
 from mta.web.server import HttpServer
 
@@ -71,12 +73,15 @@ class Daemon:
             _log.warning("%s", warning)
         async with build(self._settings, self._clock, self._events) as parts:
             app = build_app(parts.scrape, self._problems)
-            commands = ServerCommands(self, parts.store.desk(parts.observer), parts.store.reader)
+            desk = parts.store.desk(parts.observer)
+            standing = StandingCommands(desk, parts.watch, self._has_account, self._clock)
+            commands = ServerCommands(self, desk, parts.store.reader, standing)
             self._parts = parts
             async with AsyncExitStack() as stack:
                 stack.enter_context(only_server(self._settings.data_dir))
                 self._http = await stack.enter_async_context(HttpServer(self._settings.http.listen, app))
                 await stack.enter_async_context(parts.submission)
+                await stack.enter_async_context(parts.inbound)
                 # the last: who gets an answer here may use all the others
                 await stack.enter_async_context(ControlServer(self._settings.data_dir / SOCKET, commands))
                 await self._serve(parts)
@@ -89,7 +94,9 @@ class Daemon:
     async def _serve(self, parts: Parts) -> None:
         async with asyncio.TaskGroup() as tasks:
             dispatching = tasks.create_task(parts.dispatcher.run())
-            chores = [tasks.create_task(parts.transport.tend()), tasks.create_task(self._purge(parts))]
+            chores = [
+                tasks.create_task(chore) for chore in (parts.transport.tend(), self._purge(parts), parts.watch.run())
+            ]
             listeners = ", ".join(f"{kind} {' '.join(at)}" for kind, at in self._listeners().items() if at)
             _log.info("serving %s: %s", self._settings.hostname, listeners)
             self._is_serving = True
@@ -97,7 +104,8 @@ class Daemon:
             self._is_serving = False
             _log.info("stopping; %d deliveries are in hand", parts.dispatcher.in_hand)
             grace = self._settings.queue.stop_grace
-            tasks.create_task(parts.submission.stop())
+            for door in (parts.submission, parts.inbound):
+                tasks.create_task(door.stop())
             await parts.dispatcher.stop(grace)
             await dispatching
             for chore in chores:
@@ -129,6 +137,9 @@ class Daemon:
     def directory(self) -> Directory:
         """The accounts as they are now."""
         return self._running().directory
+
+    def _has_account(self, name: str) -> bool:
+        return self.directory.get(name) is not None
 
     def sends_for(self, domain: str) -> bool:
         """Return whether a domain is configured as one to send from."""
@@ -193,6 +204,7 @@ class Daemon:
         keys, unsigned = assembly.dkim_keys(new), assembly.unsigned_domains(new)
         certificate = server_certificate(new, self._clock)
         routes, schedule = assembly.routes(new), assembly.schedule(new)
+        keyring, feedback_address = assembly.keyring(new), assembly.feedback_address(new)
 
         done = Reloaded(
             applied=(*assembly.changes(old, new).applied, *_renewed(parts, keys, certificate)),
@@ -208,7 +220,12 @@ class Daemon:
         parts.return_path_domains.replace(new)
         setup_logging(new.log.level, new.log.format, self._messages)
         parts.submission.replace_limits(submission_settings(new))
-        await parts.submission.replace_context(certificate.context)
+        parts.watch.replace(assembly.policy(new))
+        parts.verdicts.replace(assembly.expiry(new))
+        parts.doorman.replace_feedback_address(feedback_address)
+        _use_keyring(parts, keyring)
+        for door in (parts.submission, parts.inbound):
+            await door.replace_context(certificate.context)
         _tell(done)
         return done
 
@@ -222,6 +239,7 @@ class Daemon:
             "submission": of(Kind.STARTTLS),
             "submission_tls": of(Kind.TLS),
             "submission_plain": of(Kind.PLAIN),
+            "inbound": [str(Listen(at.host, at.port)) for at in self._running().inbound.addresses],
             "http": [str(address) for address in self._http.addresses] if self._http else [],
         }
 
@@ -229,6 +247,15 @@ class Daemon:
         if self._parts is None:
             raise CommandFailed("the server is still starting; try again in a moment", 75)
         return self._parts
+
+
+def _use_keyring(parts: Parts, keyring: Keyring) -> None:
+    """Make and prove tokens with a keyring from now on."""
+    return_paths, report_tokens = ReturnPaths(keyring), ReportTokens(keyring)
+    parts.acceptor.replace_return_paths(return_paths)
+    parts.doorman.replace_keys(return_paths)
+    parts.processor.replace_keys(return_paths, report_tokens)
+    parts.stamps.replace(report_tokens)
 
 
 def _renewed(parts: Parts, keys: Keys, certificate: ServerCertificate) -> Iterator[str]:

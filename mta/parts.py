@@ -15,6 +15,11 @@ from typing import TextIO
 
 from mta import assembly
 from mta.accounts.account import Directory
+from mta.accounts.standing import Standing
+from mta.accounts.watch import StandingWatch
+from mta.bounces.classify import Classifier
+from mta.bounces.processor import Processor
+from mta.bounces.reading import read
 from mta.certificates import ServerCertificate, make_data_dir, server_certificate
 from mta.clock import Clock
 from mta.config.settings import Settings
@@ -24,23 +29,70 @@ from mta.delivery.signing import DkimSealer
 from mta.delivery.transport import SmtpTransport
 from mta.dkim.keys import SigningKey
 from mta.events import Event, Observer
-from mta.mail.token import ReturnPaths
+from mta.inbound.connection import InboundServices
+from mta.inbound.rules import Doorman
+from mta.inbound.server import InboundServer
+from mta.inbound.settings import InboundSettings
+from mta.mail.address import Mailbox
+from mta.mail.header import field
+from mta.mail.token import REPORT_FIELD, ReportClaim, ReportTokens, ReturnPaths
+from mta.mailroom import Mailroom
 from mta.observe.log import LogObserver
 from mta.observe.metrics import MetricsObserver
 from mta.observe.scrape import Scrape, worker_registry
 from mta.queue.dispatcher import Dispatcher, World
-from mta.queue.model import State
+from mta.queue.model import Claimed, State
 from mta.queue.records import Records
+from mta.queue.returns import Returns
+from mta.queue.verdict import Verdicts
+from mta.reputation.suppression import List as SuppressionList
+from mta.reputation.suppression import Suppression
+from mta.smtp.settings import Endpoint, Kind
 from mta.storage.sqlite import SqliteStore
 from mta.storage.views import Retention
 from mta.submission.acceptor import Acceptor, AcceptorSettings
 from mta.submission.auth import Authenticator, OneUse
 from mta.submission.connection import Services
 from mta.submission.server import SubmissionServer
-from mta.submission.settings import Endpoint, Kind, SubmissionSettings
+from mta.submission.settings import SubmissionSettings
 
 PASSWORD_THREADS = 2
 SIGNING_THREADS = 2
+
+
+class Stamps:
+    """Makes the report field of each delivery; notifications of ours have none."""
+
+    def __init__(self, tokens: ReportTokens) -> None:
+        self._tokens = tokens
+
+    def replace(self, tokens: ReportTokens) -> None:
+        """Make them with another keyring from now on."""
+        self._tokens = tokens
+
+    def __call__(self, claimed: Claimed) -> bytes:
+        """Return the field."""
+        message, delivery = claimed.message, claimed.delivery
+        if message.reverse_path.is_null:
+            return b""
+        claim = ReportClaim(delivery.id, message.account, message.stream.value, str(delivery.recipient.mailbox))
+        return field(REPORT_FIELD, self._tokens.seal(claim))
+
+
+class Gate:
+    """What the submission door asks of lists and standings."""
+
+    def __init__(self, suppressions: SuppressionList, watch: StandingWatch) -> None:
+        self._suppressions = suppressions
+        self._watch = watch
+
+    async def suppressed(self, account: str, address: Mailbox) -> Suppression | None:
+        """Return the entry by which an address may not be written to."""
+        return await self._suppressions.find(account, address)
+
+    def suspended(self, account: str, stream: str) -> Standing | None:
+        """Return the standing by which a stream may not send."""
+        return self._watch.suspended(account, stream)
 
 
 @dataclass(slots=True)
@@ -61,7 +113,14 @@ class Parts:
     transport: SmtpTransport
     dispatcher: Dispatcher
     return_path_domains: assembly.ReturnPathDomains
+    watch: StandingWatch
+    verdicts: Verdicts
+    stamps: Stamps
+    acceptor: Acceptor
+    doorman: Doorman
+    processor: Processor
     submission: SubmissionServer
+    inbound: InboundServer
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +162,7 @@ async def build(settings: Settings, clock: Clock, events: TextIO) -> AsyncIterat
     dice = random.SystemRandom()
     registry = worker_registry()
     metrics = MetricsObserver(registry, version("mta"))
-    observer = Observers((LogObserver(events, settings.log.format), metrics))
+    written = Observers((LogObserver(events, settings.log.format), metrics))
     keyring, keys = assembly.keyring(settings), assembly.dkim_keys(settings)
     make_data_dir(settings)
     certificate = server_certificate(settings, clock)
@@ -129,15 +188,25 @@ async def build(settings: Settings, clock: Clock, events: TextIO) -> AsyncIterat
         own_names = frozenset({settings.hostname})
         router = MxRouter(resolver, assembly.routes(settings), own_names, settings.delivery.port, dice)
         sealer = DkimSealer(keys, assembly.unsigned_domains(settings), threads[1], clock)
+        watch = StandingWatch(store.book, assembly.policy(settings), written, store.now, store.ids.next)
+        await watch.look()
+        observer = Observers((*written.all, watch))
+        rules = assembly.bounce_rules()
+        verdicts = Verdicts(Classifier(rules), assembly.expiry(settings))
+        records = Records(settings.hostname, store.ids, store.now)
+        return_paths, stamps = ReturnPaths(keyring), Stamps(ReportTokens(keyring))
         dispatcher = Dispatcher(
             store,
-            World(router, sealer, transport),
-            Records(settings.hostname, store.ids, store.now),
+            World(router, sealer, transport, stamps, watch.suspended),
+            records,
+            verdicts,
             assembly.schedule(settings),
             (observer,),
             clock,
             dice,
         )
+        returns = Returns(store, records, verdicts, (observer,), dispatcher)
+        processor = Processor(lambda octets: read(octets, rules), returns, return_paths, ReportTokens(keyring), metrics)
         one_use = OneUse(clock, secrets.token_bytes)
         authenticator = Authenticator(directory, one_use, threads[0], clock, secrets.token_bytes(32))
         return_path_domains = assembly.ReturnPathDomains(settings)
@@ -147,13 +216,23 @@ async def build(settings: Settings, clock: Clock, events: TextIO) -> AsyncIterat
             dispatcher,
             observer,
             store.ids,
-            ReturnPaths(keyring),
+            return_paths,
         )
         services = Services(
             submission_settings(settings),
             authenticator,
             acceptor,
             router.is_routed,
+            lambda: secrets.token_hex(4),
+            metrics,
+            Gate(store.suppression_list, watch),
+        )
+        doorman = Doorman(return_paths, return_path_domains.all, assembly.feedback_address(settings), settings.hostname)
+        inbound = InboundServices(
+            inbound_settings(settings),
+            doorman,
+            Mailroom(processor, returns),
+            clock,
             lambda: secrets.token_hex(4),
             metrics,
         )
@@ -171,8 +250,24 @@ async def build(settings: Settings, clock: Clock, events: TextIO) -> AsyncIterat
             transport=transport,
             dispatcher=dispatcher,
             return_path_domains=return_path_domains,
+            watch=watch,
+            verdicts=verdicts,
+            stamps=stamps,
+            acceptor=acceptor,
+            doorman=doorman,
+            processor=processor,
+            inbound=InboundServer(inbound, certificate.context),
             submission=SubmissionServer(services, certificate.context),
         )
+
+
+def inbound_settings(settings: Settings) -> InboundSettings:
+    """Return the inbound listener's own settings."""
+    return InboundSettings(
+        hostname=settings.hostname,
+        endpoints=tuple(Endpoint(Kind.STARTTLS, each.host, each.port) for each in settings.inbound.listen),
+        stop_grace=settings.queue.stop_grace,
+    )
 
 
 def submission_settings(settings: Settings) -> SubmissionSettings:
@@ -189,6 +284,7 @@ def submission_settings(settings: Settings) -> SubmissionSettings:
         max_message_size=submission.max_message_size,
         max_recipients=submission.max_recipients,
         max_connections=submission.max_connections,
+        max_connections_per_address=submission.max_connections_per_ip,
         idle_timeout=submission.idle_timeout,
         take_long_lines=submission.long_lines == "accept",
         stop_grace=settings.queue.stop_grace,

@@ -7,11 +7,15 @@ only repeat or invent trouble, and is left out. Nothing here looks at files.
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 
 from mta.config.explain import Finding
 from mta.config.positions import Loc
 from mta.config.settings import Settings
 from mta.config.values import format_duration, given
+
+LONGEST_WINDOW = timedelta(days=100)
+"""What the ratios are counted from is kept as long as this."""
 
 Check = Callable[[Settings], Iterator[Finding]]
 
@@ -67,6 +71,17 @@ def rates_in_order(settings: Settings) -> Iterator[Finding]:
         )
 
 
+def windows_within_counts(settings: Settings) -> Iterator[Finding]:
+    """What a window looks at is still there."""
+    for index, window in enumerate(settings.reputation.windows):
+        if window > LONGEST_WINDOW:
+            yield Finding(
+                ("reputation", "windows", index),
+                f"{format_duration(window)} is more than the {format_duration(LONGEST_WINDOW)} that counts are kept",
+                f'use "{format_duration(LONGEST_WINDOW)}" or less',
+            )
+
+
 def plain_listeners(settings: Settings) -> Iterator[Finding]:
     """Passwords without TLS stay on this machine."""
     for index, listen in enumerate(settings.submission.listen_plain):
@@ -85,6 +100,7 @@ def listeners_once(settings: Settings) -> Iterator[Finding]:
         ("submission", "listen", settings.submission.listen),
         ("submission", "listen_tls", settings.submission.listen_tls),
         ("submission", "listen_plain", settings.submission.listen_plain),
+        ("inbound", "listen", settings.inbound.listen),
         ("http", "listen", settings.http.listen),
     ):
         for index, listen in enumerate(listeners):
@@ -216,8 +232,9 @@ CHECKS: tuple[Entry, ...] = (
     Entry(retry_schedule, (("queue", "retry"), ("queue", "max_age"))),
     Entry(time_limits, (("delivery", "timeouts"),)),
     Entry(rates_in_order, (("reputation",),)),
+    Entry(windows_within_counts, (("reputation", "windows"),)),
     Entry(plain_listeners, (("submission", "listen_plain"),)),
-    Entry(listeners_once, (("submission",), ("http", "listen"))),
+    Entry(listeners_once, (("submission",), ("inbound", "listen"), ("http", "listen"))),
     Entry(trusted_networks, (("submission", "trusted_networks"), ("submission", "trusted_account"), ("account",))),
     Entry(certificates, (("submission", "tls"), ("submission", "listen"), ("submission", "listen_tls"), ("http",))),
     Entry(accounts, (("account",), ("domain",), ("submission", "trusted_account"))),

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from mta.accounts.account import Account, Directory
 from mta.accounts.password import generate_secret, hash_password
 from mta.control.protocol import CommandFailed, Json, Request
+from mta.control.standing import StandingCommands
 from mta.mail.address import Mailbox, parse_domain
 from mta.queue.model import State
 from mta.storage.desk import Desk
@@ -84,7 +85,7 @@ _Command = Callable[[Mapping[str, Any], str], Awaitable[Mapping[str, Any]]]
 class ServerCommands:
     """The commands by name. Each answers one row."""
 
-    def __init__(self, worker: Worker, desk: Desk, reader: Reader) -> None:
+    def __init__(self, worker: Worker, desk: Desk, reader: Reader, standing: StandingCommands) -> None:
         self._worker = worker
         self._desk = desk
         self._reader = reader
@@ -98,6 +99,7 @@ class ServerCommands:
             "queue.cancel": self._changing(desk.cancel),
             "account.add": self._add_account,
             "account.passwd": self._change_password,
+            **{name: self._waking(command) for name, command in standing.commands().items()},
         }
 
     async def run(self, request: Request, who: str) -> AsyncIterator[Json]:
@@ -162,6 +164,14 @@ class ServerCommands:
             done = await change(_selector(arguments), who, str(arguments.get("reason", "")))
             self._worker.wake()
             return {"changed": done.changed, "active": done.active, "other": done.other}
+
+        return run
+
+    def _waking(self, command: _Command) -> _Command:
+        async def run(arguments: Mapping[str, Any], who: str) -> Mapping[str, Any]:
+            row = await command(arguments, who)
+            self._worker.wake()  # a reinstatement releases what was held
+            return row
 
         return run
 

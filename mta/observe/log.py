@@ -113,7 +113,13 @@ def text_line(event: Event) -> str:
         return _listed(event.queue_id, _accepted(event))
     if event.type in _STATUS:
         return _listed(event.queue_id, _of_delivery(event))
-    named = {"account": event.account, **event.detail}
+    named = {
+        "account": event.account,
+        "stream": event.stream,
+        "to": event.recipient,
+        "queued": event.queue_id,
+        **event.detail,
+    }
     return _listed(event.type, [f"{name}={_item(value)}" for name, value in named.items() if value is not None])
 
 

@@ -8,9 +8,13 @@ import platform
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
+from mta.bounces.report import Reason
 from mta.events import Event, EventType
 from mta.mail.ids import time_of
 
+REASONS = frozenset(reason.value for reason in Reason)
+REPORT_FLAWS = frozenset({"delivery", "token", "unreadable"})
+CAUSES = frozenset({"hard_bounce", "soft_bounce", "complaint", "unsubscribe", "manual"})
 OTHER = "other"
 """The label for what is not in a closed set."""
 
@@ -31,15 +35,17 @@ REJECTIONS = frozenset(
         "size",
         "space",
         "store",
+        "suppressed",
+        "suspended",
         "syntax",
         "timeout",
         "tls",
     }
 )
-ROLES = frozenset({"submission", "delivery", "http", "control"})
+ROLES = frozenset({"submission", "inbound", "delivery", "http", "control"})
 TLS_VERSIONS = frozenset({"TLSv1.2", "TLSv1.3"})
 
-_FINAL = (EventType.DELIVERED, EventType.BOUNCED, EventType.EXPIRED, EventType.CANCELLED)
+_FINAL = (EventType.DELIVERED, EventType.BOUNCED, EventType.EXPIRED, EventType.SUPPRESSED, EventType.CANCELLED)
 # what the attempt was, not what became of the delivery: an expired one was deferred once more
 _ATTEMPTS = {
     EventType.DELIVERED: "delivered",
@@ -66,7 +72,23 @@ class MetricsObserver:
         self._rejected = Counter(
             "mta_submission_rejected", "Commands and messages refused to clients.", ["reason"], registry=registry
         )
+        self._inbound_rejected = Counter(
+            "mta_inbound_rejected",
+            "Commands and messages refused to hosts that bring something back.",
+            ["reason"],
+            registry=registry,
+        )
         self._auth_failures = Counter("mta_auth_failures", "Logins with wrong credentials.", registry=registry)
+        self._bounces = Counter(
+            "mta_bounces", "Deliveries that bounced, at once or late.", ["class"], registry=registry
+        )
+        self._complaints = Counter("mta_complaints", "Recipients that called our mail spam.", registry=registry)
+        self._suppressed = Counter(
+            "mta_suppressed", "Addresses put on a suppression list.", ["reason"], registry=registry
+        )
+        self._reports = Counter(
+            "mta_reports_rejected", "Reports that were dropped, by what they lacked.", ["reason"], registry=registry
+        )
         self._deliveries = Counter("mta_deliveries", "Deliveries that came to an end.", ["result"], registry=registry)
         self._attempts = Counter("mta_delivery_attempts", "Attempts to deliver.", ["result"], registry=registry)
         self._seconds = Histogram(
@@ -91,8 +113,11 @@ class MetricsObserver:
             self._deliveries.labels(kind.value)
         for result in _ATTEMPTS.values():
             self._attempts.labels(result)
+        for flaw in sorted(REPORT_FLAWS):
+            self._reports.labels(flaw)
         for reason in sorted(REJECTIONS):
             self._rejected.labels(reason)
+            self._inbound_rejected.labels(reason)
 
     def observe(self, event: Event) -> None:
         """Count one event."""
@@ -101,8 +126,15 @@ class MetricsObserver:
                 self._dsns.inc()
             else:
                 self._accepted.labels(event.account or "", event.stream or "").inc()
-        if event.type in _FINAL:
+        if event.type in _FINAL and not event.detail.get("late"):
+            # what a late report moves was counted when it was delivered
             self._deliveries.labels(event.type.value).inc()
+        if event.type is EventType.BOUNCED:
+            self._bounces.labels(_one_of(REASONS, event.klass or "")).inc()
+        if event.type is EventType.COMPLAINED:
+            self._complaints.inc()
+        if event.type is EventType.SUPPRESSION_ADDED:
+            self._suppressed.labels(_one_of(CAUSES, str(event.detail.get("cause")))).inc()
         if event.type in _ATTEMPTS and event.attempt is not None:
             self._attempts.labels(_ATTEMPTS[event.type]).inc()
         if event.type is EventType.DELIVERED and event.queue_id is not None:
@@ -115,9 +147,15 @@ class MetricsObserver:
             return
         self._seconds.observe(max(0.0, (event.at - accepted_at).total_seconds()))
 
-    def rejected(self, reason: str) -> None:
+    def report_rejected(self, reason: str) -> None:
+        """A report was dropped: no valid token (`token`), no such delivery (`delivery`), or it could not be read
+        (`unreadable`)."""
+        self._reports.labels(_one_of(REPORT_FLAWS, reason)).inc()
+
+    def rejected(self, reason: str, role: str = "submission") -> None:
         """A client was refused something. A reason that is not in `REJECTIONS` is counted as other."""
-        self._rejected.labels(_one_of(REJECTIONS, reason)).inc()
+        counter = self._inbound_rejected if role == "inbound" else self._rejected
+        counter.labels(_one_of(REJECTIONS, reason)).inc()
 
     def auth_failed(self) -> None:
         """A client gave wrong credentials."""

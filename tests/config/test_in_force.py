@@ -31,15 +31,15 @@ def test_defaults_need_no_warning() -> None:
         ({"submission": {"lockout": {"attempts": 3}}}, ("submission", "lockout")),
         ({"submission": {"duplicate_window": "1h"}}, ("submission", "duplicate_window")),
         ({"inbound": {"postmaster": "p@example.com"}}, ("inbound", "postmaster")),
-        ({"inbound": {"feedback_address": "f@example.com"}}, ("inbound", "feedback_address")),
+        ({"inbound": {"forward_autoreplies": False}}, ("inbound", "forward_autoreplies")),
         ({"http": {"tls": {"min_version": "1.3"}}}, ("http", "tls")),
         ({"shaping": [{"site": "google"}, {"site": "yahoo"}]}, ("shaping", 0)),
         ({"source": [{"name": "a", "address": "192.0.2.1"}]}, ("source", 0)),
         ({"account": [ACCOUNT, {**ACCOUNT, "rate": "1/h"}]}, ("account", 1, "rate")),
         ({"account": [{**ACCOUNT, "tracking": {"opens": True}}]}, ("account", 0, "tracking")),
         ({"route": [{"domain": "*", "hold": True, "batch": True}]}, ("route", 0, "batch")),
-        ({"reputation": {"bounce_rate": {"warn": 0.01}}}, ("reputation", "bounce_rate")),
-        ({"suppression": {"expiry": {"soft_bounce": "never"}}}, ("suppression", "expiry")),
+        ({"reputation": {"require_consent": True}}, ("reputation", "require_consent")),
+        ({"suppression": {"soft_bounces": {"count": 3}}}, ("suppression", "soft_bounces")),
     ],
 )
 def test_a_key_without_effect_is_named_once(data: dict[str, object], loc: Loc) -> None:
@@ -54,7 +54,9 @@ def test_a_key_without_effect_is_named_once(data: dict[str, object], loc: Loc) -
         {"delivery": {"addresses": "ipv4", "port": 2525}},
         {"submission": {"long_lines": "accept", "max_connections": 3}},
         {"privacy": {"keep_body_after_final": "1d"}},
-        {"reputation": {"bounce_rate": {"suspend": 0.10}}},
+        {"inbound": {"feedback_address": "f@example.com", "listen": []}},
+        {"reputation": {"bounce_rate": {"suspend": 0.2}, "windows": ["1h"], "scope": "account"}},
+        {"suppression": {"expiry": {"complaint": "400d"}}},
     ],
 )
 def test_a_key_in_force_or_at_its_default_is_not_named(data: dict[str, object]) -> None:

@@ -1,94 +1,15 @@
 """What a running server does when asked, on a real store and with a worker of the test's own."""
 
 import json
-import random
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from mta.accounts.account import Account, Directory
 from mta.accounts.password import verify_password
-from mta.control.commands import Door, Reloaded, ServerCommands
-from mta.control.protocol import CommandFailed, Request
-from mta.events import Event, EventType
+from mta.control.protocol import CommandFailed
 from mta.queue.model import State
-from mta.storage.sqlite import SqliteStore
-from mta.storage.views import Selector
-from tests.fakes.clock import FakeClock
-from tests.fakes.letters import Letters
-
-APP = Account("app", frozenset({"example.com"}))
-DOOR = Door("127.0.0.1", 587, "starttls", "ab12")
-SHOP = Account("shop", frozenset({"shop.example"}))
-OTHER = Account("other", frozenset({"shop.example"}))
-
-
-@dataclass
-class FakeWorker:
-    """A worker with three accounts and one listener."""
-
-    directory: Directory = field(default_factory=lambda: Directory([APP, SHOP, OTHER]))
-    listener: Door | None = DOOR
-    refreshed: int = 0
-    woken: int = 0
-    events: list[Event] = field(default_factory=list)
-
-    def sends_for(self, domain: str) -> bool:
-        return domain in ("example.com", "shop.example")
-
-    async def reload(self) -> Reloaded:
-        return Reloaded(("account",), ("hostname",), ("a warning",))
-
-    async def refresh_accounts(self) -> None:
-        self.refreshed += 1
-
-    def wake(self) -> None:
-        self.woken += 1
-
-    def status(self) -> Mapping[str, Any]:
-        return {"hostname": "mail.example.com"}
-
-    def door(self) -> Door | None:
-        return self.listener
-
-    def one_use_credential(self, account: str, stream: str | None) -> tuple[str, str]:
-        return (f"{account}/{stream}" if stream else account), "secret"
-
-    def observe(self, event: Event) -> None:
-        self.events.append(event)
-
-
-@dataclass
-class Bench:
-    """The commands, and what they work on."""
-
-    store: SqliteStore
-    worker: FakeWorker
-
-    async def ask(self, command: str, **arguments: Any) -> dict[str, Any]:
-        commands = ServerCommands(self.worker, self.store.desk(self.worker), self.store.reader)
-        (row,) = [row async for row in commands.run(Request(command, arguments), "uid 0")]
-        return row
-
-    async def accept(self, *recipients: str) -> str:
-        letters = Letters(FakeClock(self.store.now()))
-        letters.ids = self.store.ids
-        new = letters.new(recipients)
-        await self.store.accept(new, [Event(self.store.ids.next(), self.store.now(), EventType.ACCEPTED)])
-        return new.message.id
-
-    async def states(self, queue_id: str) -> list[State]:
-        return [row.state for row in await self.store.reader.select(Selector(id=queue_id))]
-
-
-@pytest.fixture
-async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
-    path = str(tmp_path / "queue.db")
-    async with SqliteStore.open(path, FakeClock(), min_free=0.0, dice=random.Random(1)) as store:
-        yield Bench(store, FakeWorker())
+from tests.control.bench import Bench, FakeWorker
 
 
 async def test_status_and_reload_answer_what_the_worker_says(bench: Bench) -> None:

@@ -59,11 +59,25 @@ def counted(registry: CollectorRegistry) -> dict[str, float]:
         (replace(EVENT, type=EventType.DEFERRED), {"mta_delivery_attempts_total result=deferred": 1}),
         (
             replace(EVENT, type=EventType.BOUNCED),
-            {"mta_deliveries_total result=bounced": 1, "mta_delivery_attempts_total result=bounced": 1},
+            {
+                "mta_deliveries_total result=bounced": 1,
+                "mta_delivery_attempts_total result=bounced": 1,
+                "mta_bounces_total class=other": 1,
+            },
         ),
         (
             replace(EVENT, type=EventType.EXPIRED),
             {"mta_deliveries_total result=expired": 1, "mta_delivery_attempts_total result=deferred": 1},
+        ),
+        # it was counted when it was delivered
+        (
+            replace(EVENT, type=EventType.BOUNCED, attempt=None, klass="bad_mailbox", detail={"late": "report"}),
+            {"mta_bounces_total class=bad_mailbox": 1},
+        ),
+        (replace(EVENT, type=EventType.COMPLAINED, attempt=None), {"mta_complaints_total": 1}),
+        (
+            replace(EVENT, type=EventType.SUPPRESSION_ADDED, attempt=None, detail={"cause": "complaint"}),
+            {"mta_suppressed_total reason=complaint": 1},
         ),
         # given up without an attempt
         (replace(EVENT, type=EventType.EXPIRED, attempt=None), {"mta_deliveries_total result=expired": 1}),

@@ -1,0 +1,1 @@
+"""The door for what comes back: bounces, feedback reports, letters to postmaster and abuse. Nothing else gets in."""
