@@ -41,6 +41,8 @@ data_dir = "data"
 listen = []
 listen_tls = []
 listen_plain = ["127.0.0.1:{environ["BENCH_PORT"]}"]
+[inbound]
+listen = []
 [http]
 listen = ["127.0.0.1:0"]
 [queue]

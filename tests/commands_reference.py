@@ -18,8 +18,8 @@ _BEGINNING = """\
 Made from the commands' own help by `python -m tests.commands_reference`; do not edit it by hand.
 
 Commands that only read the configuration or the store work whether a server runs or not. Those that change a running
-queue or its accounts ask the server through `control.sock` in `data_dir`, which only root and the server's own user may
-use. With `--json` a command prints JSON Lines, whose keys stay as they are.
+queue, its accounts or its lists ask the server through `control.sock` in `data_dir`, which only root and the server's
+own user may use. With `--json` a command prints JSON Lines, whose keys stay as they are.
 
 | exit code | means |
 |---|---|
@@ -27,6 +27,7 @@ use. With `--json` a command prints JSON Lines, whose keys stay as they are.
 | 1 | a negative answer: nothing found, nothing changed, refused |
 | 2 | wrong usage |
 | 65 | bad data: no address, no domain, no message |
+| 66 | a file to read is missing |
 | 69 | no server answers |
 | 70 | a mistake in mta itself |
 | 73 | a file cannot be made |

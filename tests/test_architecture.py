@@ -64,6 +64,7 @@ DOC = '"""For tests."""\n'
         ),
         (no_import_points_upward, {"mta/queue/dispatcher.py": "from mta.storage.sqlite import SqliteStore"}, 1),
         (no_import_points_upward, {"mta/web/app.py": "from mta.config.load import load"}, 1),
+        (no_import_points_upward, {"mta/smtp/session.py": "from mta.submission.auth import Authenticator"}, 1),
         (no_import_points_upward, {"mta/config/settings.py": "from .load import load"}, 1),
         (no_import_points_upward, {"mta/queue/__init__.py": "from .dispatcher import Dispatcher"}, 1),
         (no_import_points_upward, {"mta/mail/a.py": "def f():\n    from mta.daemon import serve"}, 2),
@@ -151,6 +152,7 @@ def test_a_rule_sees_what_breaks_it(check: Check, sources: dict[str, str], line:
             no_edge_knows_another,
             {"mta/storage/a.py": "from mta.storage import b", "mta/daemon.py": "import mta.web.app"},
         ),
+        (no_edge_knows_another, {"mta/inbound/a.py": "import mta.smtp.session", "mta/smtp/session.py": "import ssl"}),
         (
             no_import_circle,
             {"mta/a.py": "import mta.b\nimport mta.c", "mta/b.py": "import mta.c", "mta/c.py": "import mta"},

@@ -161,7 +161,7 @@ def test_an_account_that_is_in_both_is_an_error_and_all_are_named() -> None:
             changed("submission", listen=(), listen_tls=(), max_recipients=1),
             Changes(("submission.max_recipients",), ("submission.listen", "submission.listen_tls")),
         ),
-        (changed("secrets", keyring=Secret("x")), Changes((), ("secrets.keyring",))),
+        (changed("secrets", keyring=Secret("x")), Changes(("secrets.keyring",), ())),
         (changed("privacy", trash=timedelta(0)), Changes((), ())),
         (changed(workers=7), Changes((), ())),
     ],

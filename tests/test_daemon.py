@@ -114,7 +114,7 @@ async def running(site: Path) -> AsyncIterator[Running]:
 async def test_whoever_gets_an_answer_may_use_every_listener(running: Running) -> None:
     listeners = (await running.ask("status"))["listeners"]
     assert isinstance(listeners, dict)
-    assert sorted(listeners) == ["http", "submission", "submission_plain", "submission_tls"]
+    assert sorted(listeners) == ["http", "inbound", "submission", "submission_plain", "submission_tls"]
     for addresses in listeners.values():
         (address,) = addresses
         host, _, port = address.rpartition(":")

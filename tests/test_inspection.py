@@ -64,7 +64,8 @@ async def make_store(site: Path, *accounts: dict[str, object]) -> None:
 
 def set_version(site: Path, version: int) -> None:
     connection = sqlite3.connect(site / "data" / "queue.db")
-    connection.execute("UPDATE schema_version SET version = ?", (version,))
+    connection.execute("DELETE FROM schema_version WHERE version > ?", (version,))
+    connection.execute("INSERT INTO schema_version VALUES (?, 0)", (version,))
     connection.commit()
     connection.close()
 

@@ -13,10 +13,10 @@ from mta.config.load import load
 from mta.config.settings import Settings
 from mta.errors import ConfigError
 from mta.events import Event, EventType
-from mta.parts import Observers, QueueGauges, build, submission_settings
+from mta.parts import Observers, QueueGauges, build, inbound_settings, submission_settings
 from mta.queue.model import State
+from mta.smtp.settings import Endpoint, Kind
 from mta.storage.sqlite import SqliteStore
-from mta.submission.settings import Endpoint, Kind
 from tests.fakes.clock import FakeClock
 from tests.fakes.letters import Letters
 
@@ -101,3 +101,4 @@ def test_listeners_keep_their_kind(settings: Settings) -> None:
     made = submission_settings(settings)
     assert made.endpoints == tuple(Endpoint(kind, "127.0.0.1", 0) for kind in (Kind.STARTTLS, Kind.TLS, Kind.PLAIN))
     assert (made.hostname, made.max_recipients, made.take_long_lines) == ("mail.example.com", 1000, False)
+    assert inbound_settings(settings).endpoints == (Endpoint(Kind.STARTTLS, "127.0.0.1", 0),)

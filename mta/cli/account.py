@@ -1,14 +1,35 @@
-"""`mta account`: who may send. Accounts stand in the configuration or, made by command, in the store."""
+"""`mta account`: who may send. Accounts stand in the configuration or, made by command, in the store.
+
+How each of them stands, and why, is always in the store.
+"""
 
 import json
 import secrets
+import shlex
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import click
 
 from mta.accounts.password import generate_secret, hash_password
+from mta.accounts.standing import Standing, State
 from mta.cli.app import EX_NO, App, command, fail, json_option
 from mta.cli.reading import read
+from mta.cli.times import stamp
+from mta.queue.model import Stream
+from mta.storage.reading import Reader
+from mta.storage.views import StoredAccount
+
+_GRAVE = (State.SUSPENDED, State.WARNED, State.GOOD)
+"""What stands first of several standings."""
+
+_stream_option = click.option(
+    "--stream",
+    type=click.Choice([stream.value for stream in Stream]),
+    help="One of its streams alone [all of the account].",
+)
+_reason_option = click.option("--reason", required=True, help="Kept with its standing and in the audit.")
 
 
 @click.group("account")
@@ -21,7 +42,8 @@ def account() -> None:
 @command
 def list_accounts(app: App, as_json: bool) -> None:
     """Show all accounts."""
-    app.output(json=as_json).rows(_accounts(app), ["name", "stream", "domains", "contact", "kept_in"], "no account")
+    columns = ["name", "stream", "domains", "contact", "kept_in", "standing"]
+    app.output(json=as_json).rows(_accounts(app), columns, "no account")
 
 
 @account.command("show")
@@ -33,7 +55,16 @@ def show(app: App, name: str, as_json: bool) -> None:
     found = next((row for row in _accounts(app) if row["name"] == name), None)
     if found is None:
         fail(f"there is no account {name!r}; mta account list shows all", EX_NO)
-    app.output(json=as_json).record(found)
+    output = app.output(json=as_json)
+    if output.is_json:
+        output.record(found)
+        return
+    output.record({key: value for key, value in found.items() if key != "standings"})
+    for each in found["standings"]:
+        by = f" (by {each['by']})" if each["by"] else ""
+        what = f"stream {each['stream']}" if each["stream"] else "the account as a whole"
+        since = stamp(datetime.fromisoformat(each["since"])) if each["since"] else "?"
+        output.line(f"{what} is {each['standing']} since {since}{by}: {each['reason']}")
 
 
 @account.command("add")
@@ -80,6 +111,51 @@ def passwd(app: App, name: str, as_json: bool) -> None:
     output.line(f'password_hash = "{hashed}"')
 
 
+@account.command("suspend")
+@click.argument("name")
+@_stream_option
+@_reason_option
+@json_option
+@command
+def suspend(app: App, name: str, stream: str | None, reason: str, as_json: bool) -> None:
+    """Let an account send nothing any more, until it is reinstated. Its clients hear the reason.
+
+    What it has in the queue is held.
+    """
+    row = app.client().one("account.suspend", account=name, stream=stream, reason=reason)
+    output = app.output(json=as_json)
+    if output.is_json:
+        output.record(row)
+    output.line(f"{_named(row)} is suspended; what waits is held until: mta account reinstate {_arguments(row)}")
+
+
+@account.command("reinstate")
+@click.argument("name")
+@_stream_option
+@_reason_option
+@json_option
+@command
+def reinstate(app: App, name: str, stream: str | None, reason: str, as_json: bool) -> None:
+    """Let a suspended account send again. Its ratios begin anew, and what was held for the suspension is released.
+
+    A stream that was suspended alone is reinstated alone: with --stream.
+    """
+    row = app.client().one("account.reinstate", account=name, stream=stream, reason=reason)
+    output = app.output(json=as_json)
+    if output.is_json:
+        output.record(row)
+    output.line(f"{_named(row)} may send again; deliveries released: {row['released']}")
+
+
+def _named(row: dict[str, Any]) -> str:
+    return f"stream {row['stream']} of account {row['account']}" if row["stream"] else f"account {row['account']}"
+
+
+def _arguments(row: dict[str, Any]) -> str:
+    name = shlex.quote(row["account"])
+    return f"{name} --stream {row['stream']}" if row["stream"] else name
+
+
 def _show_password(app: App, row: dict[str, Any], as_json: bool) -> None:
     output = app.output(json=as_json)
     if output.is_json:
@@ -102,8 +178,9 @@ def _accounts(app: App) -> list[dict[str, Any]]:
         }
         for entry in settings.account
     ]
-    for stored in _stored(app):
-        data = json.loads(stored)
+    stored, standings = _stored(app)
+    for each in stored:
+        data = json.loads(each.data)
         rows.append(
             {
                 "name": data["name"],
@@ -114,10 +191,37 @@ def _accounts(app: App) -> list[dict[str, Any]]:
                 "kept_in": "store",
             }
         )
-    return sorted(rows, key=lambda row: str(row["name"]))
+    return [
+        row | _how_it_stands([each for each in standings if each.account == row["name"]])
+        for row in sorted(rows, key=lambda row: str(row["name"]))
+    ]
 
 
-def _stored(app: App) -> list[str]:
-    if not app.loaded().settings.store_path.exists():
-        return []
-    return [stored.data for stored in read(app, lambda reader: reader.accounts())]
+def _how_it_stands(standings: Sequence[Standing]) -> dict[str, Any]:
+    """Return the gravest standing in a word or two, and all that are not good."""
+    grave = sorted(
+        (each for each in standings if each.state is not State.GOOD), key=lambda each: _GRAVE.index(each.state)
+    )
+    words = [f"{each.state} ({each.stream})" if each.stream else each.state.value for each in grave]
+    return {
+        "standing": ", ".join(words) or State.GOOD.value,
+        "standings": [
+            {
+                "stream": each.stream or None,
+                "standing": each.state.value,
+                "since": each.since.isoformat(timespec="seconds") if each.since else None,
+                "by": each.by or None,
+                "reason": each.reason,
+            }
+            for each in grave
+        ],
+    }
+
+
+def _stored(app: App) -> tuple[list[StoredAccount], list[Standing]]:
+    """Return the accounts and the standings of the store; nothing before there is one."""
+
+    async def ask(reader: Reader) -> tuple[list[StoredAccount], list[Standing]]:
+        return await reader.accounts(), await reader.standings()
+
+    return read(app, ask) if app.loaded().settings.store_path.exists() else ([], [])

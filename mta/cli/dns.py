@@ -9,6 +9,8 @@ from mta.cli.app import EX_DATAERR, EX_NO, App, command, fail, json_option
 from mta.config.settings import DomainEntry, Settings
 from mta.mail.address import parse_domain
 
+SMTP_PORT = 25
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
@@ -37,7 +39,7 @@ def records(settings: Settings, domain: DomainEntry) -> list[Record]:
         wanted.append(Record(key.dns_name, "TXT", key.dns_record, why, key.zone_line()))
     wanted += [
         _record(bounce, "TXT", f"v=spf1 a:{host} -all", "SPF: the reverse-path of all our mail is in this domain"),
-        _record(bounce, "MX", f"10 {host}.", "bounces come back here"),
+        _record(bounce, "MX", f"10 {host}.", "bounces and complaints come back here, to the listener of [inbound]"),
         _record(domain.name, "TXT", f"v=spf1 a:{host} ~all", "SPF of the From domain; merge it with what is there"),
         _record(
             f"_dmarc.{domain.name}",
@@ -74,6 +76,16 @@ def dns(app: App, domain: str | None, as_json: bool) -> None:
                 row = {"domain": each.name, "name": record.name, "type": record.type, "value": record.value}
                 output.record({**row, "why": record.why, "zone_line": record.zone_line})
             output.line(record.zone_line)
+    feedback = settings.inbound.feedback_address.rpartition("@")[2]
+    output.line(f"; --- feedback loops: register {settings.inbound.feedback_address}")
+    if feedback not in {record.name for each in chosen for record in records(settings, each) if record.type == "MX"}:
+        output.line(
+            f"; its domain has an MX record that leads here, such as: {feedback}. IN MX 10 {settings.hostname}."
+        )
+    if all(listen.port != SMTP_PORT for listen in settings.inbound.listen):
+        listening = ", ".join(map(str, settings.inbound.listen)) or "nothing"
+        output.line(f"; --- what comes back comes to port {SMTP_PORT}, but inbound.listen has {listening}: forward")
+        output.line("; the port to it, or no bounce and no complaint is ever heard of")
     output.line(f"; --- this machine: {settings.hostname}")
     output.line("; its A and AAAA records name the addresses that mail leaves from, and the PTR record of each")
     output.line("; address, set by whoever gave you the address, names it back")

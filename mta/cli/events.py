@@ -8,8 +8,8 @@ import click
 
 from mta.cli.app import App, command, json_option
 from mta.cli.output import Output
+from mta.cli.times import Moment
 from mta.clock import SystemClock
-from mta.config.values import parse_duration
 from mta.events import Event, EventType
 from mta.events_json import event_to_json
 from mta.observe.log import text_line
@@ -24,12 +24,18 @@ _POLL = 0.5
 @click.option("--follow", is_flag=True, help="Go on with what happens next, until interrupted.")
 @click.option("--account", metavar="NAME", help="Of one account.")
 @click.option("--type", "kind", type=click.Choice([kind.value for kind in EventType]), help="Of one type.")
-@click.option("--since", metavar="WHEN", default="1h", show_default=True, help='"2h" ago, or an ISO 8601 time (UTC).')
+@click.option(
+    "--since",
+    type=Moment(),
+    metavar="WHEN",
+    default="1h",
+    show_default=True,
+    help='"2h" ago, or an ISO 8601 time (UTC).',
+)
 @json_option
 @command
-def events(app: App, follow: bool, account: str | None, kind: str | None, since: str, as_json: bool) -> None:
+def events(app: App, follow: bool, account: str | None, kind: str | None, since: datetime, as_json: bool) -> None:
     """Print events in the order in which they became true."""
-    begin = _when(since)
     output = app.output(json=as_json)
     path = str(app.loaded().settings.store_path)
     chosen = EventType(kind) if kind else None
@@ -38,7 +44,7 @@ def events(app: App, follow: bool, account: str | None, kind: str | None, since:
         after = ""
         async with Reader.open(path, SystemClock()) as reader:
             while True:
-                page = await reader.events(begin, chosen, account, after, _PAGE)
+                page = await reader.events(since, chosen, account, after, _PAGE)
                 for event in page:
                     _print(output, event)
                 output.flush()
@@ -60,17 +66,3 @@ def _print(output: Output, event: Event) -> None:
         output.record(row)
     else:
         output.line(f"{event.at.astimezone(UTC).isoformat(timespec='milliseconds')} {text_line(event)}")
-
-
-def _when(text: str) -> datetime:
-    try:
-        return datetime.now(UTC) - parse_duration(text)
-    except (ValueError, OverflowError):
-        pass  # then it is a time
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        raise click.BadParameter(
-            f'{text!r} is neither a span such as "2h" nor a time such as 2026-01-31T12:00', param_hint="--since"
-        ) from None
-    return at if at.tzinfo else at.replace(tzinfo=UTC)

@@ -31,6 +31,9 @@ listen = ["127.0.0.1:2587"]
 listen_tls = ["127.0.0.1:2465"]
 listen_plain = ["127.0.0.1:2525"]        # for trying out: AUTH without TLS, on this machine only
 tls = { cert = "tls/cert.pem", key = "tls/key.pem" }
+
+[inbound]
+listen = ["127.0.0.1:2526"]              # where bounces and complaints come back: port 25 for a real domain
 """
 
 FREE_PORTS = """
@@ -39,6 +42,9 @@ listen = ["127.0.0.1:0"]
 listen_tls = ["127.0.0.1:0"]
 listen_plain = ["127.0.0.1:0"]
 tls = { cert = "tls/cert.pem", key = "tls/key.pem" }
+
+[inbound]
+listen = ["127.0.0.1:0"]
 """
 
 _TEMPLATE = """\

@@ -7,16 +7,20 @@ import click
 
 from mta.cli.account import account
 from mta.cli.app import App
+from mta.cli.bounces import bounces
 from mta.cli.check import check
 from mta.cli.demo import demo
 from mta.cli.dkim import dkim
 from mta.cli.dns import dns
 from mta.cli.events import events
 from mta.cli.init import init
+from mta.cli.keys import keys
 from mta.cli.queue import queue
 from mta.cli.reload import reload
+from mta.cli.reputation import reputation
 from mta.cli.send import send
 from mta.cli.serve import serve
+from mta.cli.suppression import suppression
 from mta.cli.why import why
 
 
@@ -29,7 +33,24 @@ def cli(context: click.Context, config: str | None) -> None:
     context.obj = App(config)
 
 
-for _command in (init, check, serve, demo, send, queue, why, dkim, dns, account, events, reload):
+for _command in (
+    init,
+    check,
+    serve,
+    demo,
+    send,
+    queue,
+    why,
+    bounces,
+    suppression,
+    reputation,
+    dkim,
+    dns,
+    keys,
+    account,
+    events,
+    reload,
+):
     cli.add_command(_command)
 
 

@@ -27,6 +27,26 @@ class Span(click.ParamType[timedelta]):
         return span
 
 
+class Moment(click.ParamType[datetime]):
+    """An option such as "2h" (ago), or an ISO 8601 time, in UTC unless it says otherwise."""
+
+    name = "when"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        """Return the time; a usage error when the text is none."""
+        if isinstance(value, datetime):
+            return value
+        try:
+            return datetime.now(UTC) - parse_duration(value)
+        except (ValueError, OverflowError):
+            pass  # then it is a time
+        try:
+            at = datetime.fromisoformat(value)
+        except ValueError:
+            self.fail(f'{value!r} is neither a span such as "2h" nor a time such as 2026-01-31T12:00', param, ctx)
+        return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
 def spelled(span: timedelta) -> str:
     """Return a span with its two largest units, such as `3h12m`; what is past is `0s`."""
     left = max(0, int(span.total_seconds()))

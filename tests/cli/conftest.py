@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from mta.cli.init import FREE_PORTS, make
+from mta.clock import SystemClock
 from mta.storage.sqlite import SqliteStore
 from tests.cli.background import in_background
 from tests.cli.command import Command
-from tests.cli.letterbox import fill
+from tests.cli.letterbox import fill, fill_returns
 from tests.fakes.clock import FakeClock
 from tests.scenarios.house import House, open_house
 
@@ -46,6 +47,18 @@ def letterbox(site: Path) -> dict[str, str]:
         path = str(site / "data" / "queue.db")
         async with SqliteStore.open(path, clock, min_free=0.0, dice=random.Random(1)) as store:
             return await fill(store)
+
+    return asyncio.run(build())
+
+
+@pytest.fixture
+def returned(letterbox: dict[str, str], site: Path) -> dict[str, str]:
+    """The same store with what came back, and a suppression list: ids by what they are for."""
+
+    async def build() -> dict[str, str]:
+        path = str(site / "data" / "queue.db")
+        async with SqliteStore.open(path, SystemClock(), min_free=0.0, dice=random.Random(2)) as store:
+            return letterbox | await fill_returns(store)
 
     return asyncio.run(build())
 

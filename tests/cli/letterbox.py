@@ -9,12 +9,15 @@ from mta.mail.envelope import Recipient
 from mta.mail.outcome import Try
 from mta.mail.reply import Reply
 from mta.queue.model import NewMessage, State
+from mta.queue.returned import ReturnNote
 from mta.queue.settle import Settled, Settlement
+from mta.reputation.suppression import Cause, Origin, Suppression
 from mta.storage.sqlite import SqliteStore
 from mta.storage.views import Selector
 from tests.fakes.clock import FakeClock
 from tests.fakes.letters import Letters
 
+LETTER = b"Subject: hello\r\n\r\n\x1b[31mred\r\n\xff.\r\n"
 EVIL = "\x1b[31m\x9b2J\x07\r\n\u202eevil"
 
 
@@ -37,6 +40,44 @@ async def fill(store: SqliteStore) -> dict[str, str]:
     await desk.hold(Selector(id=evil_held), f"uid {EVIL}", EVIL)
     waiting = await _accept(store, "alice@example.com", "dave@example.com")
     return {"waiting": waiting, "deferred": deferred, "held": held, "evil": evil, "evil_held": evil_held}
+
+
+async def fill_returns(store: SqliteStore) -> dict[str, str]:
+    """Put in what came back and who is suppressed, some of it evil; return ids by what they are for."""
+    now = store.now()
+    times = [now + timedelta(seconds=seconds) for seconds in range(3)]
+    notes = {
+        "bounce": ReturnNote(
+            store.ids.next(),
+            times[0],
+            "bounce",
+            recipient="kay@example.net",
+            reason="bad_mailbox",
+            text="550 5.1.1 no such user",
+            effect="applied",
+        ),
+        "complaint": ReturnNote(store.ids.next(), times[1], "complaint", text=EVIL, effect="rejected"),
+        "postmaster": ReturnNote(
+            store.ids.next(),
+            times[2],
+            "postmaster",
+            recipient="who@example.org",
+            text=f"hello {EVIL}",
+            effect="kept",
+            octets=LETTER,
+        ),
+    }
+    for note in notes.values():
+        await store.note(note)
+    desk = store.desk(_Nobody())
+    for address, cause, origin, detail in (
+        ("kay@example.net", Cause.HARD_BOUNCE, Origin.REPORT, "550 5.1.1 no such user"),
+        ("lee@example.net", Cause.COMPLAINT, Origin.FEEDBACK, "abuse"),
+        ("`reboot`@example.net", Cause.MANUAL, Origin.OPERATOR, EVIL),
+    ):
+        entry = Suppression("app", Mailbox(*address.rsplit("@", 1)), cause, origin, now, None, detail)
+        await desk.add_suppression(entry, "uid 0")
+    return {kind: note.id for kind, note in notes.items()}
 
 
 async def _accept(store: SqliteStore, *recipients: str, tag: str | None = None) -> str:

@@ -28,6 +28,8 @@ def test_list_and_show_work_before_there_is_a_store(mta: Command) -> None:
         "contact": "",
         "password": True,
         "kept_in": "configuration",
+        "standing": "good",
+        "standings": [],
     }
     assert mta("account", "list", "--json").rows == [expected]
     assert mta("account", "show", "app", "--json").row == expected
@@ -87,6 +89,68 @@ def test_for_an_account_of_a_file_the_line_to_paste_is_printed(mta: Command, sit
 def test_json_has_the_hash_for_a_program_to_put_there(mta: Command) -> None:
     row = mta("account", "passwd", "app", "--json").row
     assert verify_password(row["password_hash"], row["password"].encode())
+
+
+def test_an_account_is_suspended_and_reinstated(live: Command, house: House) -> None:
+    live("account", "add", "naughty", "--domain", "shop.example")
+    row = live("account", "suspend", "naughty", "--reason", "a stolen password", "--json").row
+    assert row == {"account": "naughty", "stream": None, "standing": "suspended", "reason": "a stolen password"}
+    assert live("account", "show", "naughty", "--json").row["standing"] == "suspended"
+    assert live("account", "show", "naughty").lines[-1].endswith(": a stolen password")
+    assert "suspended" in next(line for line in live("account", "list").lines if line.startswith("naughty"))
+    answer = live("account", "reinstate", "naughty", "--reason", "it has another")
+    assert answer.lines == ["account naughty may send again; deliveries released: 0"]
+    assert live("account", "show", "naughty", "--json").row["standings"] == []
+
+
+def test_a_stream_alone_is_suspended_and_reinstated_alone(live: Command) -> None:
+    live("account", "add", "loud", "--domain", "shop.example")
+    answer = live("account", "suspend", "loud", "--stream", "bulk", "--reason", "x")
+    assert answer.lines[0].endswith("until: mta account reinstate loud --stream bulk")
+    shown = live("account", "show", "loud", "--json").row
+    assert (shown["standing"], shown["standings"][0]["stream"]) == ("suspended (bulk)", "bulk")
+    refused = live("account", "reinstate", "loud", "--reason", "x")
+    assert (refused.exit_code, refused.stdout) == (1, "")
+    assert "account loud as a whole is not suspended" in refused.stderr
+    assert live("account", "reinstate", "loud", "--stream", "bulk", "--reason", "x", "--json").row["released"] == 0
+
+
+def test_clients_of_a_suspended_account_hear_the_reason(live: Command, house: House) -> None:
+    password = live("account", "add", "quiet", "--domain", "shop.example", "--json").row["password"]
+    live("account", "suspend", "quiet", "--reason", "ask the office")
+    with smtplib.SMTP(*house.server.address("submission"), timeout=20) as client:
+        client.starttls(context=house.context())
+        client.login("quiet", password)
+        code, text = client.mail("a@shop.example")
+    assert (code, b"5.7.1" in text, b"ask the office" in text) == (550, True, True)
+
+
+@pytest.mark.parametrize("verb", ["suspend", "reinstate"])
+@pytest.mark.parametrize(
+    ("arguments", "exit_code"),
+    [
+        (["nobody", "--reason", "x"], 1),
+        (["app"], 2),
+        (["app", "--stream", "river", "--reason", "x"], 2),
+        (["--reason", "x"], 2),
+    ],
+    ids=str,
+)
+def test_a_standing_that_cannot_be_changed_is_not(
+    live: Command, verb: str, arguments: list[str], exit_code: int
+) -> None:
+    assert live("account", verb, *arguments).exit_code == exit_code
+    assert live("account", "show", "app", "--json").row["standing"] == "good"
+
+
+def test_a_name_for_pasting_is_quoted(live: Command) -> None:
+    live("account", "add", "a;b", "--domain", "shop.example")
+    assert live("account", "suspend", "a;b", "--reason", "x").lines[0].endswith("mta account reinstate 'a;b'")
+
+
+@pytest.mark.parametrize("verb", ["suspend", "reinstate"])
+def test_to_change_a_standing_a_server_has_to_run(mta: Command, verb: str) -> None:
+    assert mta("account", verb, "app", "--reason", "x").exit_code == 69
 
 
 def test_to_add_one_a_server_has_to_run(mta: Command) -> None:

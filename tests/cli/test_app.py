@@ -24,6 +24,12 @@ READING = [
     ["queue", "stats"],
     ["why", "x"],
     ["events"],
+    ["bounces", "list"],
+    ["bounces", "rejected"],
+    ["bounces", "letter", "x"],
+    ["suppression", "list"],
+    ["suppression", "check", "a@example.net"],
+    ["reputation"],
 ]
 
 
@@ -83,7 +89,7 @@ def test_before_the_first_start_there_is_no_store_and_it_says_so(mta: Command, a
 
 def newer(path: Path) -> None:
     connection = sqlite3.connect(path)
-    connection.execute("UPDATE schema_version SET version = 99")
+    connection.execute("INSERT INTO schema_version VALUES (99, 0)")
     connection.commit()
     connection.close()
 

@@ -43,3 +43,23 @@ def test_a_domain_that_is_not_ours_has_no_records(mta: Command, domain: str, exi
     answer = mta("dns", domain)
     assert (answer.exit_code, answer.stdout) == (exit_code, "")
     assert domain in answer.stderr
+
+
+def test_where_what_comes_back_does_not_arrive_it_says_so(mta: Command, site: Path) -> None:
+    assert "inbound.listen has 127.0.0.1:0: forward" in mta("dns").stdout
+    config = site / "mta.toml"
+    config.write_text(config.read_text().replace('[inbound]\nlisten = ["127.0.0.1:0"]', "[inbound]"))
+    assert "forward" not in mta("dns").stdout
+
+
+@pytest.mark.parametrize(
+    ("address", "wants_mx"), [("fbl@bounces.example.com", False), ("complaints@feedback.example", True)]
+)
+def test_the_feedback_address_is_named_with_the_record_it_lacks(
+    mta: Command, site: Path, address: str, wants_mx: bool
+) -> None:
+    config = site / "mta.toml"
+    config.write_text(config.read_text().replace("[inbound]\n", f'[inbound]\nfeedback_address = "{address}"\n'))
+    answer = mta("dns")
+    assert f"; --- feedback loops: register {address}" in answer.lines
+    assert ("feedback.example. IN MX 10 mail.example.com." in answer.stdout) == wants_mx

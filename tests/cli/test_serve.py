@@ -25,7 +25,7 @@ def test_a_port_that_is_taken_is_named_with_its_key(mta: Command, site: Path, ev
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         config = site / "mta.toml"
-        config.write_text(config.read_text().replace('listen = ["127.0.0.1:0"]', f'listen = ["127.0.0.1:{port}"]'))
+        config.write_text(config.read_text().replace('listen = ["127.0.0.1:0"]', f'listen = ["127.0.0.1:{port}"]', 1))
         answer = mta("serve", *event_loop)
     assert answer.exit_code == 78
     assert f"mta: submission.listen: cannot listen on 127.0.0.1 port {port}: " in answer.stderr
@@ -54,7 +54,7 @@ def test_what_check_refuses_serve_refuses_in_the_same_words(mta: Command, site: 
 @pytest.mark.usefixtures("letterbox")
 def test_a_store_of_a_newer_version_is_left_alone(mta: Command, site: Path) -> None:
     connection = sqlite3.connect(site / "data" / "queue.db")
-    connection.execute("UPDATE schema_version SET version = 99")
+    connection.execute("INSERT INTO schema_version VALUES (99, 0)")
     connection.commit()
     connection.close()
     answer = mta("serve")

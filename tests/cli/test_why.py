@@ -1,7 +1,13 @@
-"""`mta why`: the whole story of a message."""
+"""`mta why`: the whole story of a message, and what is known of a recipient beside it."""
+
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from mta.cli.why import _event_lines
+from mta.events import Event, EventType
+from mta.mail.outcome import Try
+from mta.mail.reply import Reply
 from tests.cli.command import UNFIT_FOR_A_TERMINAL, Command
 
 
@@ -64,3 +70,81 @@ def test_foreign_text_never_reaches_a_terminal_raw(
 
 def test_a_text_that_nobody_knows_is_not_echoed_raw(mta: Command, letterbox: dict[str, str]) -> None:
     assert not UNFIT_FOR_A_TERMINAL.search(mta("why", "\x1b[31mred").stderr)
+
+
+def test_a_suppressed_recipient_is_told_with_its_reason_and_the_remedy(mta: Command, returned: dict[str, str]) -> None:
+    answer = mta("why", "kay@EXAMPLE.net")
+    assert answer.exit_code == 0
+    head, added, entry, remedy = answer.lines
+    assert head == "kay@example.net"
+    assert "suppression_added (account app): hard_bounce, 550 5.1.1 no such user (by uid 0)" in added
+    assert entry.startswith("  suppressed for account app since ")
+    assert entry.endswith(": it bounced (told by a report): 550 5.1.1 no such user")
+    assert remedy.strip() == "if that is over: mta suppression remove kay@example.net --account app --reason …"
+
+
+def test_nobody_is_asked_to_write_to_who_complained(mta: Command, returned: dict[str, str]) -> None:
+    answer = mta("why", "lee@example.net")
+    assert "its owner complained (told by a feedback report): abuse" in answer.stdout
+    assert "suppression remove" not in answer.stdout
+
+
+def test_an_address_that_is_no_good_for_a_shell_is_quoted(mta: Command, returned: dict[str, str]) -> None:
+    assert "remove '`reboot`@example.net' --account" in mta("why", "`reboot`@example.net").stdout
+
+
+def test_json_ends_with_what_is_known_of_the_recipient(mta: Command, returned: dict[str, str]) -> None:
+    row = mta("why", "kay@example.net", "--json").row
+    assert list(row) == ["recipient", "suppressions", "events"]
+    assert [(entry["account"], entry["cause"]) for entry in row["suppressions"]] == [("app", "hard_bounce")]
+    assert [event["type"] for event in row["events"]] == ["suppression_added"]
+
+
+AT = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+GONE = Reply.of(550, "5.1.1", "no such user")
+LATE = {"late": "report", "accepted_at": "x"}
+ON_LIST = {"cause": "complaint", "origin": "feedback", "expires_at": None, "reason": "abuse"}
+TRY = Try("mx.example.net", "192.0.2.1", 25, "rcpt", GONE, True)
+
+
+@pytest.mark.parametrize(
+    ("event", "lines"),
+    [
+        (
+            Event("e", AT, EventType.BOUNCED, reply=GONE, klass="bad_mailbox", hardness="hard", detail=LATE),
+            ["bounced, late, told by a report, bad_mailbox (hard): 550 5.1.1 no such user"],
+        ),
+        (
+            Event(
+                "e", AT, EventType.BOUNCED, attempt=2, reply=GONE, klass="bad_mailbox", hardness="hard", tries=(TRY,)
+            ),
+            [
+                "bounced, attempt 2, bad_mailbox (hard)",
+                "  mx.example.net[192.0.2.1]:25, no TLS, at rcpt: 550 5.1.1 no such user",
+            ],
+        ),
+        (
+            Event("e", AT, EventType.COMPLAINED, detail={"feedback_type": "abuse", "user_agent": "FBL/1"}),
+            ["complained: abuse, reported by FBL/1"],
+        ),
+        (Event("e", AT, EventType.COMPLAINED, detail={"feedback_type": "abuse"}), ["complained: abuse"]),
+        (Event("e", AT, EventType.SUPPRESSION_ADDED, detail=ON_LIST), ["suppression_added: complaint, abuse"]),
+        (
+            Event("e", AT, EventType.SUPPRESSED, reply=Reply.of(550, "5.7.1", "it bounced on 2026-11-01")),
+            ["suppressed: 550 5.7.1 it bounced on 2026-11-01"],
+        ),
+        (Event("e", AT, EventType.EXPIRED, reply=Reply.of(450, "4.2.1", "later")), ["expired: 450 4.2.1 later"]),
+        (
+            Event("e", AT, EventType.DEFERRED, attempt=1, reply=GONE, duration=timedelta(seconds=2)),
+            ["deferred, attempt 1, 2.00 s", "  no host was tried: 550 5.1.1 no such user"],
+        ),
+        (
+            Event("e", AT, EventType.HELD, reply=GONE, detail={"reason": "suspended: x"}),
+            ["held: suspended: x"],
+        ),
+    ],
+    ids=lambda value: "" if isinstance(value, list) else str(value.type),
+)
+def test_each_event_is_a_line_that_reads_well(event: Event, lines: list[str]) -> None:
+    first, *more = _event_lines(event)
+    assert [first.removeprefix("2026-11-22 12:00:00  "), *more] == lines

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.policy import SMTP
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from mta.demo.process import ServerProcess
 from mta.demo.receiver import Receiver
 
 SENDER = "app@example.com"
+Step = Callable[[], tuple[int, bytes]]
+"""A command and its reply."""
 
 _CONFIG = """
 [http]
@@ -59,31 +62,70 @@ class House:
         context.check_hostname = False  # the certificate is for a name, and tests know the server by its address
         return context
 
-    def connect(self) -> smtplib.SMTP:
+    def connect(self, login: str = ACCOUNT) -> smtplib.SMTP:
         """Return a client that is logged in over STARTTLS. Blocks."""
         client = smtplib.SMTP(*self.server.address("submission"), timeout=20)
         client.starttls(context=self.context())
-        client.login(ACCOUNT, self.password)
+        client.login(login, self.password)
         return client
 
-    async def submit(self, *recipients: str, content: bytes | None = None, sender: str = SENDER) -> str:
+    async def submit(
+        self, *recipients: str, content: bytes | None = None, sender: str = SENDER, login: str = ACCOUNT
+    ) -> str:
         """Submit a message; return its queue id."""
-        octets = message(recipients) if content is None else content
-        return await asyncio.to_thread(self._submit, recipients, octets, sender)
+        octets = message(recipients[:1]) if content is None else content
+        return await asyncio.to_thread(self._submit, recipients, octets, sender, login)
 
-    def _submit(self, recipients: tuple[str, ...], octets: bytes, sender: str) -> str:
-        with self.connect() as client:
+    def _submit(self, recipients: tuple[str, ...], octets: bytes, sender: str, login: str) -> str:
+        with self.connect(login) as client:
             return send(client, sender, recipients, octets)
 
+    async def refused(self, *recipients: str, login: str = ACCOUNT) -> str:
+        """Submit a message that will be refused; return the reply."""
+        try:
+            queue_id = await self.submit(*recipients, login=login)
+        except smtplib.SMTPResponseException as refusal:
+            text = refusal.smtp_error
+            return f"{refusal.smtp_code} {text.decode() if isinstance(text, bytes) else text}"
+        raise AssertionError(f"it was accepted, as {queue_id}")
+
+    async def bring(self, address: str, content: bytes, sender: str = "") -> str:
+        """Bring something back as another mail server would; return the reply that ends it."""
+        return await asyncio.to_thread(self._bring, address, content, sender)
+
+    def _bring(self, address: str, content: bytes, sender: str) -> str:
+        with smtplib.SMTP(*self.server.address("inbound"), timeout=20, local_hostname="mx.example.net") as client:
+            client.ehlo()
+            steps: list[Step] = [partial(client.mail, sender), partial(client.rcpt, address)]
+            steps.append(partial(client.data, content))
+            for step in steps:
+                code, text = step()
+                if code != 250:
+                    break
+            return f"{code} {text.decode()}"
+
     async def why(self, text: str) -> list[dict[str, Any]]:
-        """Return what `mta why --json` tells."""
-        code, output = await self.server.command("why", text, "--json")
-        return [json.loads(line) for line in output.splitlines()] if code == 0 else []
+        """Return what `mta why --json` tells of messages."""
+        return [row for row in await self.ask("why", text) if "queue_id" in row]
 
     async def states(self, queue_id: str) -> list[str]:
         """Return the states of a message's deliveries."""
         stories = await self.why(queue_id)
         return [delivery["state"] for story in stories for delivery in story["deliveries"]]
+
+    async def ask(self, *arguments: str) -> list[dict[str, Any]]:
+        """Return the rows that a command prints as JSON Lines; none when its answer is negative."""
+        code, output = await self.server.command(*arguments, "--json")
+        assert code in (0, 1), output
+        return [json.loads(line) for line in output.splitlines()] if code == 0 else []
+
+    async def happened(self) -> list[str]:
+        """Return the types of all events, in order."""
+        return [event["type"] for event in await self.ask("events")]
+
+    async def suppressed(self) -> list[str]:
+        """Return the addresses that are suppressed."""
+        return [entry["address"] for entry in await self.ask("suppression", "list")]
 
     async def wait_for_states(self, queue_id: str, *wanted: str) -> None:
         """Wait until a message's deliveries are in some states."""
@@ -110,7 +152,11 @@ def message(recipients: tuple[str, ...], subject: str = "A test", body: str = "G
 
 def send(client: smtplib.SMTP, sender: str, recipients: tuple[str, ...], octets: bytes) -> str:
     """Submit over a connection that is logged in; return the queue id."""
-    for code, text in (client.mail(sender), *(client.rcpt(each) for each in recipients), client.data(octets)):
+    steps: list[Step] = [partial(client.mail, sender), *(partial(client.rcpt, each) for each in recipients)]
+    text = b""
+    steps.append(partial(client.data, octets))
+    for step in steps:
+        code, text = step()
         if code != 250:
             client.rset()
             raise smtplib.SMTPResponseException(code, text)

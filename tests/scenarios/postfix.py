@@ -1,4 +1,7 @@
-"""A Postfix of its own: configuration, queue and mailboxes in a folder, which receives mail for example.net."""
+"""A Postfix of its own: configuration, queue and mailboxes in a folder, which receives mail for example.net.
+
+It takes a@, b@ and late@; where it sends on what it takes can be told, and so what it fails to deliver.
+"""
 
 import asyncio
 import os
@@ -6,7 +9,7 @@ import pwd
 import shutil
 import signal
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,7 +39,8 @@ smtpd_peername_lookup = no
 smtpd_relay_restrictions = reject_unauth_destination
 smtpd_delay_reject = yes
 virtual_mailbox_domains = example.net
-virtual_mailbox_maps = inline:{{ {{ a@example.net = a/ }}, {{ b@example.net = b/ }} }}
+virtual_mailbox_maps = inline:{{ {{ a@example.net = a/ }}, {{ b@example.net = b/ }}, {{ late@example.net = late/ }} }}
+transport_maps = {transports}
 virtual_mailbox_base = {folder}/mail
 virtual_minimum_uid = 1
 virtual_uid_maps = static:{uid}
@@ -61,6 +65,7 @@ trace unix - - n - 0 bounce
 flush unix n - n 1000? 0 flush
 proxymap unix - - n - - proxymap
 virtual unix - n n - - virtual
+smtp unix - - n - - smtp
 error unix - - n - - error
 retry unix - - n - - error
 anvil unix - - n - 1 anvil
@@ -70,10 +75,10 @@ postlog unix-dgram n - n - 1 postlogd
 
 
 class Postfix:
-    """Takes mail for a@example.net and b@example.net while it runs, with STARTTLS."""
+    """Takes mail for a@, b@ and late@example.net while it runs, with STARTTLS."""
 
-    def __init__(self, folder: Path) -> None:
-        self.port = free_port()
+    def __init__(self, folder: Path, port: int) -> None:
+        self.port = port
         self._folder = folder
         self._process: asyncio.subprocess.Process | None = None
 
@@ -125,7 +130,7 @@ class Postfix:
             return False
 
 
-def _furnish(folder: Path, port: int) -> None:
+def _furnish(folder: Path, port: int, transports: Mapping[str, tuple[str, int]]) -> None:
     folder.chmod(0o755)
     for name in ("spool", "data", "log", "etc", "mail"):
         (folder / name).mkdir()
@@ -135,20 +140,29 @@ def _furnish(folder: Path, port: int) -> None:
     certificate = self_signed(HOST, now=datetime.now(UTC), days=1)
     (folder / "etc" / "cert.pem").write_bytes(certificate.cert_pem)
     (folder / "etc" / "key.pem").write_bytes(certificate.key_pem)
-    main = _MAIN.format(folder=folder, host=HOST, uid=nobody.pw_uid, gid=nobody.pw_gid)
+    told = ", ".join(f"{{ {whose} = smtp:[{host}]:{to} }}" for whose, (host, to) in transports.items())
+    main = _MAIN.format(
+        folder=folder,
+        host=HOST,
+        uid=nobody.pw_uid,
+        gid=nobody.pw_gid,
+        transports=f"inline:{{ {told} }}" if told else "",
+    )
     (folder / "etc" / "main.cf").write_text(main)
     (folder / "etc" / "master.cf").write_text(_MASTER.format(port=port))
 
 
 @asynccontextmanager
-async def open_postfix() -> AsyncIterator[Postfix]:
-    """Build one and start it."""
+async def open_postfix(
+    port: int | None = None, transports: Mapping[str, tuple[str, int]] | None = None
+) -> AsyncIterator[Postfix]:
+    """Build one and start it. `transports`: hosts and ports that the mail of addresses and domains is sent on to."""
     need_root("Postfix's master changes users")
     # not in pytest's folder: that is closed to the users that Postfix's parts run as
     folder = Path(tempfile.mkdtemp(prefix="postfix-"))
     try:
-        postfix = Postfix(folder)
-        _furnish(folder, postfix.port)
+        postfix = Postfix(folder, port or free_port())
+        _furnish(folder, postfix.port, transports or {})
         try:
             await postfix.start()
             yield postfix

@@ -214,14 +214,16 @@ async def test_a_second_server_is_told_of_the_first_and_does_it_no_harm(house: H
     await house.wait_for_states(await house.submit("a@example.net"), "delivered")
 
 
-@pytest.mark.parametrize("listener", ["submission", "submission_tls", "submission_plain", "http"])
+@pytest.mark.parametrize("listener", ["submission", "submission_tls", "submission_plain", "inbound", "http"])
 async def test_a_port_that_is_taken_is_named_with_a_remedy(tmp_path: Path, house: House, listener: str) -> None:
     host, port = house.server.address(listener)
-    key = {"submission": "listen", "submission_tls": "listen_tls", "submission_plain": "listen_plain"}.get(listener)
+    section, _, rest = listener.partition("_")
+    name = f"listen_{rest}" if rest else "listen"
     async with open_house(tmp_path / "other", start=False) as other:
-        main, more = other.server.config, other.config
-        file, name, section = (main, key, "submission") if key else (more, "listen", "http")
-        file.write_text(file.read_text().replace(f'{name} = ["127.0.0.1:0"]', f'{name} = ["{host}:{port}"]'))
+        file = other.config if section == "http" else other.server.config
+        before, heading, after = file.read_text().partition(f"[{section}]\n")
+        taken = after.replace(f'{name} = ["127.0.0.1:0"]', f'{name} = ["{host}:{port}"]', 1)
+        file.write_text(before + heading + taken)
         code, output = await other.server.command("serve")
         assert code == 78, output
         assert re.search(rf"{section}\.{name}: cannot listen on .*{port}.*: Address already in use; .*ss -ltnp", output)

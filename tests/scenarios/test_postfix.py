@@ -61,7 +61,7 @@ async def test_what_swaks_submits_is_what_postfix_stores(house: House, postfix: 
     assert b"From: " + kept == HEADER
     assert [one.name for one in Header.parse(added).fields] == [
         *("return-path", "x-original-to", "delivered-to", "received"),  # Postfix's own
-        *("dkim-signature", "dkim-signature", "received"),
+        *("x-report-token", "dkim-signature", "dkim-signature", "received"),
     ]
     _assert_both_signatures_verify(house, stored)
 

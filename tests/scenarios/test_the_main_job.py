@@ -24,7 +24,7 @@ async def test_what_leaves_is_what_came_but_for_the_documented_fields(house: Hou
     kept = b"From: app@example.com\r\nTo: a@example.net\r\nSUBJECT:  odd\r\n  folding\r\n"
     assert kept in came_header
     fields = {field.name for field in Header.parse(came_header).fields}
-    assert fields == {"from", "to", "subject", "message-id", "date", "received", "dkim-signature"}
+    assert fields == {"from", "to", "subject", "message-id", "date", "received", "dkim-signature", "x-report-token"}
 
 
 async def test_it_leaves_with_two_signatures_that_verify(house: House) -> None:
