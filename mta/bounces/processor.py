@@ -60,7 +60,7 @@ class Counts(Protocol):
     """Who counts."""
 
     def report_rejected(self, reason: str) -> None:
-        """A report was dropped: without a valid token, about no delivery that is known, or unreadable."""
+        """A report changed nothing: no token (`token`), an unknown `delivery`, `repeated`, `unreadable`, `other`."""
         ...
 
 
@@ -118,7 +118,7 @@ class Processor:
             if delivery_id is not None:
                 return self._counted(await self._ledger.complained(delivery_id, claim, report))
         if report.note is None:  # the unreadable is counted already
-            self._counts.report_rejected("token" if report.kind is Kind.COMPLAINT else "unreadable")
+            self._counts.report_rejected("token" if report.kind is Kind.COMPLAINT else "other")
         await self._ledger.noted(None, report, Effect.REJECTED)
         return Effect.REJECTED
 
@@ -145,6 +145,8 @@ class Processor:
     def _counted(self, effect: Effect) -> Effect:
         if effect is Effect.UNKNOWN:
             self._counts.report_rejected("delivery")
+        elif effect is Effect.REPEATED:
+            self._counts.report_rejected("repeated")
         return effect
 
     def _claim(self, report: Report) -> ReportClaim | None:

@@ -78,9 +78,17 @@ class Notice:
         return late and not self._rules.finals.any_in(told)
 
     @cached_property
+    def _writer(self) -> tuple[str, str]:
+        """Name and address of From, both empty where it is nested beyond reading."""
+        try:
+            return parseaddr(self._letter.field("From"))
+        except RecursionError:
+            return "", ""
+
+    @cached_property
     def is_from_system(self) -> bool:
         """Whether it comes from where only mail systems write: their mailboxes, or nowhere."""
-        name, address = parseaddr(self._letter.field("From"))
+        name, address = self._writer
         local_part = fold(address.rpartition("@")[0] or address or name)
         return bool(self._letter.field("X-Failed-Recipients")) or self._rules.mailboxes.any_begins(local_part)
 
@@ -96,7 +104,7 @@ class Notice:
         if self.is_from_system or self._is_null:
             return all(told) or (any(told) and bool(self.failed()))
         # anybody can call himself a mail system: then everything else must fit, and somebody must be named
-        name = parseaddr(self._letter.field("From"))[0]
+        name, _ = self._writer
         named = self._rules.senders.any_in(fold(name)) or self._letter.report_type == "delivery-status"
         automatic = self._letter.field("Auto-Submitted").lower() not in ("", "no") or self._letter.returned.fields
         return all(told) and bool(named or automatic) and bool(self._mentioned)

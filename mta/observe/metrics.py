@@ -13,7 +13,7 @@ from mta.events import Event, EventType
 from mta.mail.ids import time_of
 
 REASONS = frozenset(reason.value for reason in Reason)
-REPORT_FLAWS = frozenset({"delivery", "token", "unreadable"})
+REPORT_FLAWS = frozenset({"delivery", "other", "repeated", "token", "unreadable"})
 CAUSES = frozenset({"hard_bounce", "soft_bounce", "complaint", "unsubscribe", "manual"})
 OTHER = "other"
 """The label for what is not in a closed set."""

@@ -100,7 +100,8 @@ async def test_a_failure_is_about_the_delivery_whose_return_path_it_came_to(told
     assert await processor(told, Report(Kind.BOUNCE, (somebody_else,))).returned(MINE, b"") is answer
     assert told.failed_ == [(MINE, somebody_else)]
     assert told.noted_ == []
-    assert told.rejected == (["delivery"] if answer is Effect.UNKNOWN else [])
+    counted = {Effect.UNKNOWN: ["delivery"], Effect.REPEATED: ["repeated"]}
+    assert told.rejected == counted.get(answer, [])
 
 
 async def test_of_several_failed_recipients_one_acts_once_on_the_tokens_delivery(told: Told) -> None:
@@ -213,7 +214,7 @@ async def test_what_is_no_complaint_is_counted_and_dropped_at_the_feedback_addre
     proved = complaint(stamped(), mail_from=path())
     report = Report(kind, (recipient(),), feedback=proved.feedback, returned=proved.returned)
     assert await processor(told, report).fed_back(b"") is Effect.REJECTED
-    assert told.rejected == ["unreadable"]
+    assert told.rejected == ["other"]
     assert (told.failed_, told.complained_) == ([], [])
 
 
@@ -242,7 +243,7 @@ async def test_a_replayed_complaint_is_the_ledgers_to_recognise(told: Told) -> N
     assert await mine.fed_back(b"") is Effect.APPLIED
     told.answer = Effect.REPEATED
     assert await mine.fed_back(b"") is Effect.REPEATED
-    assert told.rejected == []
+    assert told.rejected == ["repeated"]
 
 
 def breaks(octets: bytes) -> Report:

@@ -246,3 +246,10 @@ def test_what_a_person_or_a_program_for_many_writes_is_no_bounce(
 ) -> None:
     told = Told(sender, subject, text, (), None)
     assert read(letter(told, return_path="<somebody@dest.example>"), rules) == Report(Kind.OTHER)
+
+
+def test_a_from_that_is_nested_beyond_reading_is_nobodys(rules: Rules) -> None:
+    octets = (
+        b"From: " + b"(" * 20_000 + b"\r\nSubject: Undelivered Mail\r\n\r\nYour message could not be delivered.\r\n"
+    )
+    assert read(octets, rules).kind is Kind.OTHER
