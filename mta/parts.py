@@ -7,7 +7,7 @@ import random
 import secrets
 from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from importlib.metadata import version
@@ -20,6 +20,7 @@ from mta.accounts.watch import StandingWatch
 from mta.bounces.classify import Classifier
 from mta.bounces.processor import Processor
 from mta.bounces.reading import read
+from mta.bounces.rules import Rules
 from mta.certificates import ServerCertificate, make_data_dir, server_certificate
 from mta.clock import Clock
 from mta.config.settings import Settings
@@ -159,106 +160,167 @@ async def build(settings: Settings, clock: Clock, events: TextIO) -> AsyncIterat
         ConfigError: something that the settings name cannot be used.
         StoreUnavailable: the store cannot be opened.
     """
-    dice = random.SystemRandom()
-    registry = worker_registry()
-    metrics = MetricsObserver(registry, version("mta"))
-    written = Observers((LogObserver(events, settings.log.format), metrics))
+    metrics = MetricsObserver(registry := worker_registry(), version("mta"))
     keyring, keys = assembly.keyring(settings), assembly.dkim_keys(settings)
     make_data_dir(settings)
     certificate = server_certificate(settings, clock)
     async with AsyncExitStack() as stack:
-        threads = [
+        ground = _Ground(
+            settings=settings,
+            clock=clock,
+            metrics=metrics,
+            store=await stack.enter_async_context(_store(settings, clock, metrics)),
+            return_paths=ReturnPaths(keyring),
+            report_tokens=ReportTokens(keyring),
+            return_path_domains=assembly.ReturnPathDomains(settings),
+        )
+        passwords, signatures = (
             stack.enter_context(ThreadPoolExecutor(count, thread_name_prefix=name))
             for name, count in (("password", PASSWORD_THREADS), ("sign", SIGNING_THREADS))
-        ]
-        store = await stack.enter_async_context(
-            SqliteStore.open(
-                str(settings.store_path),
-                clock,
-                min_free=settings.queue.min_free,
-                dice=dice,
-                retention=Retention(settings.privacy.keep_body_after_final, settings.privacy.keep_events),
-                on_commit=metrics.committed,
-            )
         )
-        directory = assembly.directory(settings, await store.reader.accounts())
-        resolver = DnsResolver(assembly.resolver(settings), clock)
-        transport = SmtpTransport(assembly.transport(settings), resolver, clock)
-        stack.push_async_callback(transport.close)
-        own_names = frozenset({settings.hostname})
-        router = MxRouter(resolver, assembly.routes(settings), own_names, settings.delivery.port, dice)
-        sealer = DkimSealer(keys, assembly.unsigned_domains(settings), threads[1], clock)
-        watch = StandingWatch(store.book, assembly.policy(settings), written, store.now, store.ids.next)
-        await watch.look()
-        observer = Observers((*written.all, watch))
-        rules = assembly.bounce_rules()
-        verdicts = Verdicts(Classifier(rules), assembly.expiry(settings))
-        records = Records(settings.hostname, store.ids, store.now)
-        return_paths, stamps = ReturnPaths(keyring), Stamps(ReportTokens(keyring))
-        dispatcher = Dispatcher(
-            store,
-            World(router, sealer, transport, stamps, watch.suspended),
-            records,
-            verdicts,
-            assembly.schedule(settings),
-            (observer,),
-            clock,
-            dice,
-        )
-        returns = Returns(store, records, verdicts, (observer,), dispatcher)
-        processor = Processor(lambda octets: read(octets, rules), returns, return_paths, ReportTokens(keyring), metrics)
+        sealer = DkimSealer(keys, assembly.unsigned_domains(settings), signatures, clock)
+        outgoing = await _outgoing(ground, sealer, LogObserver(events, settings.log.format))
+        stack.push_async_callback(outgoing.transport.close)
+        directory = assembly.directory(settings, await ground.store.reader.accounts())
         one_use = OneUse(clock, secrets.token_bytes)
-        authenticator = Authenticator(directory, one_use, threads[0], clock, secrets.token_bytes(32))
-        return_path_domains = assembly.ReturnPathDomains(settings)
-        acceptor = Acceptor(
-            AcceptorSettings(settings.hostname, return_path_domains),
-            store,
-            dispatcher,
-            observer,
-            store.ids,
-            return_paths,
-        )
-        services = Services(
-            submission_settings(settings),
-            authenticator,
-            acceptor,
-            router.is_routed,
-            lambda: secrets.token_hex(4),
-            metrics,
-            Gate(store.suppression_list, watch),
-        )
-        doorman = Doorman(return_paths, return_path_domains.all, assembly.feedback_address(settings), settings.hostname)
-        inbound = InboundServices(
-            inbound_settings(settings),
-            doorman,
-            Mailroom(processor, returns),
-            clock,
-            lambda: secrets.token_hex(4),
-            metrics,
-        )
+        authenticator = Authenticator(directory, one_use, passwords, clock, secrets.token_bytes(32))
+        services = _submission(ground, outgoing, authenticator)
+        inbound, processor = _inbound(ground, outgoing)
         yield Parts(
             directory=directory,
             certificate=certificate,
             keys=keys,
-            store=store,
-            observer=observer,
-            scrape=Scrape(registry, QueueGauges(store), clock),
+            store=ground.store,
+            observer=outgoing.observer,
+            scrape=Scrape(registry, QueueGauges(ground.store), clock),
             authenticator=authenticator,
             one_use=one_use,
-            router=router,
+            router=outgoing.router,
             sealer=sealer,
-            transport=transport,
-            dispatcher=dispatcher,
-            return_path_domains=return_path_domains,
-            watch=watch,
-            verdicts=verdicts,
-            stamps=stamps,
-            acceptor=acceptor,
-            doorman=doorman,
+            transport=outgoing.transport,
+            dispatcher=outgoing.dispatcher,
+            return_path_domains=ground.return_path_domains,
+            watch=outgoing.watch,
+            verdicts=outgoing.verdicts,
+            stamps=outgoing.stamps,
+            acceptor=services.acceptor,
+            doorman=inbound.doorman,
             processor=processor,
-            inbound=InboundServer(inbound, certificate.context),
             submission=SubmissionServer(services, certificate.context),
+            inbound=InboundServer(inbound, certificate.context),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Ground:
+    """What everything else stands on."""
+
+    settings: Settings
+    clock: Clock
+    metrics: MetricsObserver
+    store: SqliteStore
+    return_paths: ReturnPaths
+    report_tokens: ReportTokens
+    return_path_domains: assembly.ReturnPathDomains
+
+
+@dataclass(frozen=True, slots=True)
+class _Outgoing:
+    """What sends."""
+
+    observer: Observer
+    watch: StandingWatch
+    verdicts: Verdicts
+    rules: Rules
+    records: Records
+    stamps: Stamps
+    router: MxRouter
+    transport: SmtpTransport
+    dispatcher: Dispatcher
+
+
+def _store(settings: Settings, clock: Clock, metrics: MetricsObserver) -> AbstractAsyncContextManager[SqliteStore]:
+    return SqliteStore.open(
+        str(settings.store_path),
+        clock,
+        min_free=settings.queue.min_free,
+        dice=random.SystemRandom(),
+        retention=Retention(settings.privacy.keep_body_after_final, settings.privacy.keep_events),
+        on_commit=metrics.committed,
+    )
+
+
+async def _outgoing(ground: _Ground, sealer: DkimSealer, log: Observer) -> _Outgoing:
+    settings, store, clock, dice = ground.settings, ground.store, ground.clock, random.SystemRandom()
+    written = Observers((log, ground.metrics))
+    watch = StandingWatch(store.book, assembly.policy(settings), written, store.now, store.ids.next)
+    await watch.look()
+    observer = Observers((*written.all, watch))
+    rules = assembly.bounce_rules()
+    verdicts = Verdicts(Classifier(rules), assembly.expiry(settings))
+    records = Records(settings.hostname, store.ids, store.now)
+    stamps = Stamps(ground.report_tokens)
+    resolver = DnsResolver(assembly.resolver(settings), clock)
+    transport = SmtpTransport(assembly.transport(settings), resolver, clock)
+    own_names = frozenset({settings.hostname})
+    router = MxRouter(resolver, assembly.routes(settings), own_names, settings.delivery.port, dice)
+    dispatcher = Dispatcher(
+        store,
+        World(router, sealer, transport, stamps, watch.suspended),
+        records,
+        verdicts,
+        assembly.schedule(settings),
+        (observer,),
+        clock,
+        dice,
+    )
+    return _Outgoing(observer, watch, verdicts, rules, records, stamps, router, transport, dispatcher)
+
+
+def _submission(ground: _Ground, outgoing: _Outgoing, authenticator: Authenticator) -> Services:
+    acceptor = Acceptor(
+        AcceptorSettings(ground.settings.hostname, ground.return_path_domains),
+        ground.store,
+        outgoing.dispatcher,
+        outgoing.observer,
+        ground.store.ids,
+        ground.return_paths,
+    )
+    return Services(
+        submission_settings(ground.settings),
+        authenticator,
+        acceptor,
+        outgoing.router.is_routed,
+        _incident,
+        ground.metrics,
+        Gate(ground.store.suppression_list, outgoing.watch),
+    )
+
+
+def _inbound(ground: _Ground, outgoing: _Outgoing) -> tuple[InboundServices, Processor]:
+    returns = Returns(ground.store, outgoing.records, outgoing.verdicts, (outgoing.observer,), outgoing.dispatcher)
+    processor = Processor(
+        lambda octets: read(octets, outgoing.rules), returns, ground.return_paths, ground.report_tokens, ground.metrics
+    )
+    doorman = Doorman(
+        ground.return_paths,
+        ground.return_path_domains.all,
+        assembly.feedback_address(ground.settings),
+        ground.settings.hostname,
+    )
+    services = InboundServices(
+        inbound_settings(ground.settings),
+        doorman,
+        Mailroom(processor, returns),
+        ground.clock,
+        _incident,
+        ground.metrics,
+    )
+    return services, processor
+
+
+def _incident() -> str:
+    return secrets.token_hex(4)
 
 
 def inbound_settings(settings: Settings) -> InboundSettings:

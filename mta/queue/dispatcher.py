@@ -12,8 +12,7 @@ import asyncio
 import logging
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -29,6 +28,7 @@ from mta.queue.records import Records
 from mta.queue.schedule import Schedule
 from mta.queue.seams import Hold, Letter, Router, Sealer, Site, Transport, Unsigned
 from mta.queue.settle import Settled, Settlement, expired, held, settle, suppressed
+from mta.queue.slots import Slots
 from mta.queue.store import Store
 from mta.queue.verdict import Verdicts
 
@@ -92,7 +92,7 @@ class Dispatcher:
         self._pace = pace
         self._underway: dict[str, _Underway] = {}
         self._domains: Counter[str] = Counter()
-        self._slots: dict[str, _Slots] = {}
+        self._slots = Slots(pace.per_site)
         self._wanted = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -300,7 +300,7 @@ class Dispatcher:
         try:
             match await self._world.router.route(claimed.delivery.domain):
                 case Site() as site:
-                    async with self._slot(site):
+                    async with self._slots.of(site):
                         began = self._clock.monotonic()
                         outcome = await self._speak(one, site)
                 case Hold(reason):
@@ -386,23 +386,3 @@ class Dispatcher:
                     _log.error("%s waits to be written down: %s", one.claimed.message.id, trouble)
                 is_told = True
             await asyncio.sleep(TROUBLE_PAUSE.total_seconds())
-
-    @asynccontextmanager
-    async def _slot(self, site: Site) -> AsyncIterator[None]:
-        slots = self._slots.setdefault(site.name, _Slots(asyncio.Semaphore(self._pace.per_site)))
-        slots.users += 1
-        try:
-            async with slots.semaphore:
-                yield
-        finally:
-            slots.users -= 1
-            if slots.users == 0:
-                self._slots.pop(site.name, None)
-
-
-@dataclass(slots=True)
-class _Slots:
-    """A site's connections, and who waits for them; forgotten when nobody does."""
-
-    semaphore: asyncio.Semaphore
-    users: int = 0

@@ -48,6 +48,7 @@ LAYERS: Mapping[str, Layer] = {
     "mta.accounts.watch": Layer.ENGINE,
     "mta.queue": Layer.RULES,
     "mta.queue.dispatcher": Layer.ENGINE,
+    "mta.queue.slots": Layer.ENGINE,
     "mta.queue.returns": Layer.ENGINE,
     "mta.smtp": Layer.FLOOR,
     "mta.storage": Layer.EDGE,
