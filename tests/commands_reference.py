@@ -3,6 +3,7 @@
 A test compares docs/commands.md with what is made here, so that the page never says what the commands do not.
 """
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -52,4 +53,7 @@ def _sections(name: str, command: click.Command, above: click.Context | None) ->
 
 
 if __name__ == "__main__":
-    PAGE.write_text(reference(), "utf-8")
+    if "--print" in sys.argv:
+        print(reference(), end="")
+    else:
+        PAGE.write_text(reference(), "utf-8")

@@ -90,7 +90,7 @@ def brought(*addressees: Addressee, octets: bytes = LETTER, reverse_path: str = 
         pytest.param(BOUNCE, ReturnPath(MINE), [("failed", MINE)], id="a bounce"),
         pytest.param(COMPLAINT, ReturnPath(OTHER), [("complained", OTHER)], id="a complaint to a return path"),
         pytest.param(COMPLAINT, Feedback(), [("complained", MINE)], id="a complaint"),
-        pytest.param(BOUNCE, Feedback(), [("rejected", "unreadable"), ("noted", None)], id="a bounce without a token"),
+        pytest.param(BOUNCE, Feedback(), [("rejected", "other"), ("noted", None)], id="a bounce without a token"),
         pytest.param(Report(Kind.AUTOREPLY), ReturnPath(MINE), [("noted", MINE)], id="a vacation"),
     ],
 )
