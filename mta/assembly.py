@@ -260,6 +260,7 @@ APPLIED_ON_RELOAD = frozenset(
         "submission.idle_timeout",
         "submission.long_lines",
         "submission.max_connections",
+        "submission.max_connections_per_ip",
         "submission.max_message_size",
         "submission.max_recipients",
         "submission.tls",
