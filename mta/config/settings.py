@@ -117,6 +117,11 @@ class SubmissionSettings(Part):
     max_connections: Positive = 500
     max_connections_per_ip: Positive = 50
     idle_timeout: PositiveDuration = timedelta(minutes=5)
+    min_data_rate: Size = 500
+    receive_memory: Size = 256_000_000
+    max_commands_without_mail: Positive = 200
+    banner_delay: Duration = timedelta()
+    trace_client_address: Flag = False
 
 
 class InboundSettings(Part):
@@ -256,6 +261,10 @@ class AccountEntry(Part):
     domains: tuple[DomainName, ...]
     stream: Stream = "transactional"
     rate: RateField | None = None
+    max_recipients: Positive | None = None
+    max_message_size: Size | None = None
+    max_connections: Positive | None = None
+    first_time_recipients_per_day: Count | None = None
     pool: AccountName = "main"
     tracking: Tracking = Tracking()
     allow_from: tuple[Network, ...] = ()
