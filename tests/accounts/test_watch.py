@@ -94,7 +94,7 @@ def tower() -> Tower:
 async def until(condition: object) -> None:
     """Let the loop run until a condition, a function without arguments, is true."""
     assert callable(condition)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not condition():  # noqa: ASYNC110  what is waited for is in another object, and has no event
             await asyncio.sleep(0.001)
 

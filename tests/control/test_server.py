@@ -38,7 +38,7 @@ async def server(path: Path, commands: ScriptedCommands) -> AsyncIterator[Contro
 
 async def exchange(path: Path, octets: bytes, *, end: bool = False) -> list[object]:
     """Send octets, perhaps the end of them, and return the answers until the server ends them."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         reader, writer = await asyncio.open_unix_connection(str(path))
         writer.write(octets)
         if end:
@@ -110,7 +110,7 @@ async def test_a_mistake_of_ours_is_logged_with_its_traceback(path: Path, caplog
 
 @pytest.mark.usefixtures("server")
 async def test_rows_are_sent_as_they_come(path: Path, commands: ScriptedCommands) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         reader, writer = await asyncio.open_unix_connection(str(path))
         writer.write(b'{"command": "stream"}\n')
         assert json.loads(await reader.readline()) == {"row": {"number": 1}}
@@ -167,7 +167,7 @@ async def test_a_client_that_goes_away_or_stops_reading_ends_its_command_only(
 
 
 async def test_a_command_that_does_not_end_does_not_keep_the_server(path: Path, commands: ScriptedCommands) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         async with ControlServer(path, commands, at_the_end=0.05):
             _, writer = await asyncio.open_unix_connection(str(path))
             writer.write(b'{"command": "forever"}\n')

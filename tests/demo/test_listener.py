@@ -46,7 +46,7 @@ async def test_a_mistake_in_what_is_served_ends_the_block_with_it() -> None:
         raise LookupError("a bug")
 
     async def block() -> None:
-        async with listening(broken, "127.0.0.1", 0) as port, asyncio.timeout(5):
+        async with listening(broken, "127.0.0.1", 0) as port, asyncio.timeout(30):
             await asyncio.open_connection("127.0.0.1", port)
             await asyncio.Event().wait()
 

@@ -32,7 +32,7 @@ class Client:
     async def reply(self) -> str:
         """The next reply, its lines joined by newlines."""
         lines = []
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while True:
                 line = (await self.reader.readuntil(b"\r\n")).decode().removesuffix("\r\n")
                 lines.append(line)
@@ -49,7 +49,7 @@ class Client:
         return self
 
     async def rest(self) -> bytes:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             return await self.reader.read()
 
 

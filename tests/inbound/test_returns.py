@@ -111,7 +111,7 @@ async def test_no_reply_comes_before_it_is_taken_in(house: House) -> None:
     house.desk.gate.clear()
     async with await house.greeted() as talk:
         bringing = asyncio.ensure_future(house.bring(talk, b"x\r\n.\r\n"))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await house.desk.asked.wait()
         assert not bringing.done()
         house.desk.gate.set()
@@ -124,7 +124,7 @@ async def test_what_was_begun_ends_when_the_host_leaves_after_the_dot(house: Hou
         for command in ("MAIL FROM:<>", f"RCPT TO:<{house.return_path}>", "DATA"):
             await talk.ask(command)
         await talk.send(b"x\r\n.\r\n")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await house.desk.asked.wait()
         talk.writer.transport.abort()
     house.desk.gate.set()
@@ -137,7 +137,7 @@ async def test_what_was_begun_ends_when_the_server_stops(open_house: OpenHouse) 
         house.desk.gate.clear()
         async with await house.greeted() as talk:
             bringing = asyncio.ensure_future(house.bring(talk, b"x\r\n.\r\n"))
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 await house.desk.asked.wait()
                 stopping = asyncio.ensure_future(house.server.stop())
                 assert not (await bringing).startswith("250")

@@ -32,7 +32,7 @@ async def test_no_more_than_the_places_of_a_site_are_taken_at_once() -> None:
 
 async def test_a_full_site_does_not_hold_up_another() -> None:
     slots = Slots(1)
-    async with slots.of(site("mx.example.net")), asyncio.timeout(1), slots.of(site("mx.example.org")):
+    async with slots.of(site("mx.example.net")), asyncio.timeout(30), slots.of(site("mx.example.org")):
         assert slots.sites == 2
 
 
@@ -56,6 +56,6 @@ async def test_a_place_is_given_back_when_an_attempt_is_cancelled() -> None:
         task = tasks.create_task(attempt())
         await holds.wait()
         task.cancel()
-    async with asyncio.timeout(1), slots.of(site("mx.example.net")):
+    async with asyncio.timeout(30), slots.of(site("mx.example.net")):
         pass
     assert slots.sites == 0

@@ -131,11 +131,19 @@ class House:
         """Wait until a message's deliveries are in some states."""
         await self.until(lambda: self.states(queue_id), sorted(wanted))
 
+    async def wait_for_events(self, queue_id: str, *wanted: str) -> None:
+        """Wait until just these have happened to a message since it was accepted, whatever its states are by now."""
+        await self.until(lambda: self._happened_to(queue_id, set(wanted)), sorted(wanted))
+
+    async def _happened_to(self, queue_id: str, among: set[str]) -> list[str]:
+        events = await self.ask("events")
+        return [event["type"] for event in events if event.get("queue_id") == queue_id and event["type"] in among]
+
     async def until(self, question: Callable[[], Any], wanted: list[str]) -> None:
         """Ask until the sorted answer is what is wanted."""
         answer: list[str] = []
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while (answer := sorted(await question())) != wanted:  # noqa: ASYNC110  it is another process
                     await asyncio.sleep(0.1)
         except TimeoutError:

@@ -52,7 +52,7 @@ def locked(house: House) -> Iterator[None]:
 async def test_a_locked_store_means_451_until_the_lock_is_gone(house: House) -> None:
     house.sink.answer("RCPT", None, "450 4.7.1 later", times=1)
     before = await house.submit("a@example.net")
-    await house.wait_for_states(before, "queued")
+    await house.wait_for_events(before, "deferred")
     with locked(house):
         refused, ready = await asyncio.gather(refusal(house), get(house, "/readyz"))
     assert (refused, ready.status) == ((451, "4.3.0"), 503)

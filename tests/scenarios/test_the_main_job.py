@@ -90,7 +90,7 @@ async def test_an_operator_holds_releases_and_cancels(tmp_path: Path) -> None:
     async with open_house(tmp_path / "house", retry='["1h"]') as house:
         house.sink.answer("RCPT", None, "450 4.7.1 later")
         queue_id = await house.submit("a@example.net", "b@example.net")
-        await house.wait_for_states(queue_id, "queued", "queued")
+        await house.wait_for_events(queue_id, "deferred", "deferred")
         code, output = await house.server.command("queue", "hold", "--id", queue_id, "--reason", "looking into it")
         assert (code, "2 deliveries" in output) == (0, True), output
         assert await house.states(queue_id) == ["held", "held"]
@@ -143,7 +143,7 @@ async def test_a_reload_of_a_broken_configuration_keeps_the_old_one(house: House
 async def test_the_queue_survives_a_restart(house: House) -> None:
     house.sink.answer("RCPT", None, "450 4.7.1 later", times=1)
     queue_id = await house.submit("a@example.net", content=message(("a@example.net",)))
-    await house.wait_for_states(queue_id, "queued")
+    await house.wait_for_events(queue_id, "deferred")
     assert await house.server.stop() == 0
     await house.server.start()
     await house.wait_for_states(queue_id, "delivered")

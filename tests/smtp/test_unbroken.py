@@ -32,7 +32,7 @@ async def test_its_reply_and_its_errors_are_the_callers() -> None:
     assert await unbroken.run(fine()) == failures.OK
     with pytest.raises(StoreUnavailable):
         await unbroken.run(bad())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await unbroken.finish()
 
 
@@ -42,7 +42,7 @@ async def test_it_runs_to_its_end_when_its_caller_is_cut_off_and_failures_are_to
 ) -> None:
     unbroken, work = Unbroken(), Work(error)
     caller = asyncio.ensure_future(unbroken.run(work()))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await work.begun.wait()
         caller.cancel()
         with pytest.raises(asyncio.CancelledError):

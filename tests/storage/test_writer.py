@@ -130,7 +130,7 @@ async def test_a_database_locked_from_outside_is_unavailable_within_bounds_and_t
     async with desk.writer(lock_patience=0.05) as writer:
         with closing(sqlite3.connect(desk.path, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 results = await asyncio.gather(
                     *(writer.run(add(str(number))) for number in range(3)), return_exceptions=True
                 )

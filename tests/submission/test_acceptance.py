@@ -269,7 +269,7 @@ async def test_a_message_survives_a_client_that_leaves_right_after_the_dot(house
         for command in ("MAIL FROM:<a@own.example>", "RCPT TO:<b@example.net>", "DATA"):
             await talk.ask(command)
         await talk.send(HEADER + b"\r\nbody\r\n.\r\n")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await slow.asked.wait()
         talk.writer.transport.abort()
     slow.gate.set()
@@ -285,7 +285,7 @@ async def test_a_commit_is_awaited_even_when_its_client_is_cut_off(open_house: O
             for command in ("MAIL FROM:<a@own.example>", "RCPT TO:<b@example.net>", "DATA"):
                 await talk.ask(command)
             await talk.send(HEADER + b"\r\n.\r\n")
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 await slow.asked.wait()
                 stopping = asyncio.ensure_future(house.server.stop())
                 await talk.rest()
@@ -310,7 +310,7 @@ async def test_two_messages_at_once_do_not_take_the_same_place(house: House) -> 
     house.hands.places = 1
     async with await house.logged_in() as one, await house.logged_in() as two:
         submissions = [asyncio.ensure_future(talk.submit(HEADER + b"\r\n.\r\n")) for talk in (one, two)]
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await slow.asked.wait()
         slow.gate.set()
         await asyncio.gather(*submissions)
