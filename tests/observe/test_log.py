@@ -1,5 +1,6 @@
 """What a line of the log says, and that nobody but us can begin one."""
 
+import asyncio
 import io
 import json
 import logging
@@ -244,6 +245,23 @@ def test_a_stream_without_utf8_gets_escapes() -> None:
     stream = io.TextIOWrapper(octets, encoding="ascii")
     LogObserver(stream, "text", {}).observe(replace(DELIVERED, recipient="jürgen@example.net"))
     assert b"to=<j\\xfcrgen@example.net>" in octets.getvalue()
+
+
+async def test_in_an_event_loop_the_lines_of_one_turn_are_written_together() -> None:
+    writes: list[str] = []
+
+    class Counting(io.StringIO):
+        def write(self, text: str) -> int:
+            writes.append(text)
+            return len(text)
+
+    observer = LogObserver(Counting(), "json", {})
+    observer.observe(DELIVERED)
+    observer.observe(DELIVERED)
+    assert writes == []
+    await asyncio.sleep(0)
+    (written,) = writes
+    assert [json.loads(line)["type"] for line in written.splitlines()] == ["delivered", "delivered"]
 
 
 def test_a_stream_that_fails_stops_nothing() -> None:
