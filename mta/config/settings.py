@@ -145,6 +145,13 @@ class HttpSettings(Part):
     trusted_proxies: tuple[Network, ...] = ()
 
 
+class BackOff(Part):
+    """How long a site that cannot be reached is left alone: `first`, then twice as long each time, up to `max`."""
+
+    first: PositiveDuration = timedelta(minutes=1)
+    max: PositiveDuration = timedelta(hours=1)
+
+
 class QueueSettings(Part):
     """`[queue]`: when to try again and when to give up."""
 
@@ -154,6 +161,7 @@ class QueueSettings(Part):
     max_hold: PositiveDuration = timedelta(days=30)
     min_free: Share = 0.05
     stop_grace: Duration = timedelta(seconds=60)
+    back_off: BackOff = BackOff()
 
 
 class Timeouts(Part):
@@ -260,6 +268,7 @@ class AccountEntry(Part):
     contact: MailAddress = ""
     domains: tuple[DomainName, ...]
     stream: Stream = "transactional"
+    weight: Positive = 1
     rate: RateField | None = None
     max_recipients: Positive | None = None
     max_message_size: Size | None = None
