@@ -1,6 +1,7 @@
 """The few exceptions that cross packages. What the remote side does is a value, never one of these."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import final
 
 
@@ -47,6 +48,28 @@ class StoreUnavailable(MtaError):
 
 class StoreFull(StoreUnavailable):
     """The store has no space: disk or inodes. At the door it means 452."""
+
+
+class UsedUp(MtaError):
+    """An account has used what it is allowed, for now: nothing of the message was written.
+
+    `again` is from when on there is room for it, if nothing else is accepted until then; None: it is more than is ever
+    allowed at once.
+    """
+
+    def __init__(self, told: str, again: datetime | None) -> None:
+        super().__init__(told)
+        self.again = again
+
+
+@final
+class OverRate(UsedUp):
+    """A message has more recipients than the account may still write to in a span. At the door it means 451."""
+
+
+@final
+class FirstTimeUsedUp(UsedUp):
+    """A message has more recipients that the account never wrote to than it may have in a day. At the door: 451."""
 
 
 class Damaged(MtaError):

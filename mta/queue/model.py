@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
 
+from mta.accounts.allowance import Terms
 from mta.mail.address import Mailbox, ReversePath
 from mta.mail.envelope import BodyType, Recipient, Return
 from mta.mail.reply import Reply
@@ -156,6 +157,8 @@ class NewMessage:
     content: Content
     client: Mapping[str, str | int | bool] = field(default_factory=dict)
     """How it came (protocol, TLS, the client's name): goes into the `accepted` event only."""
+    terms: Terms | None = None
+    """What its acceptance is subject to; None: nothing, as for what we write ourselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +172,40 @@ class Claimed:
     """At hand for a message accepted a moment ago; else the store has it."""
     suppressed: Suppression | None = None
     """The entry of the account's list that stands in the way, looked at when the lease was taken."""
+
+
+class PauseScope(StrEnum):
+    """What a pause is about."""
+
+    ALL = "all"
+    ACCOUNT = "account"
+    STREAM = "stream"
+    SITE = "site"
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """An operator's word that something is not to be delivered for now. What is accepted meanwhile waits."""
+
+    id: str
+    scope: PauseScope
+    value: str
+    """The account, stream or site; empty when everything is paused."""
+    reason: str
+    who: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SiteRest:
+    """A site that is left alone for a while, because attempts there fail for reasons that are not one mail's."""
+
+    site: str
+    until: datetime
+    failures: int
+    """How many attempts failed one after the other."""
+    reason: str
+    """What was said, or seen, last."""
 
 
 class Dispatchable(Protocol):

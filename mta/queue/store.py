@@ -20,8 +20,13 @@ class Accepted:
     """What became of a message handed to the store."""
 
     queue_id: str
+    """What the client is told: the message's own, or the one under which its first duplicate was accepted."""
     leased: tuple[Claimed, ...]
     """Deliveries that were committed already leased to this worker; the rest is due in the store."""
+    events: tuple[Event, ...] = ()
+    """Those that were written: as they were handed in, but for what a part that was a duplicate takes from them."""
+    duplicates: int = 0
+    """Deliveries that were not written, because the same message was accepted for their recipients a while ago."""
 
 
 class Store(Protocol):
@@ -40,7 +45,12 @@ class Store(Protocol):
     async def accept(self, new: NewMessage, events: Sequence[Event], lease: int = 0) -> Accepted:
         """Write a message with all its deliveries and events. At most `lease` deliveries are leased at once.
 
+        The message's terms are held against what all workers accepted before, in the same transaction. Recipients for
+        whom it is a duplicate are left out first: they are neither written nor counted.
+
         Raises:
+            OverRate: nothing was written: it has more recipients than the account's rate leaves.
+            FirstTimeUsedUp: nothing was written: it has more new recipients than the account may have today.
             StoreUnavailable: nothing was written; the client must hear 4yz.
             StoreFull: the same, for lack of space.
         """

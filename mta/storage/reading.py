@@ -15,6 +15,7 @@ from typing import Self
 
 import aiosqlite
 
+from mta.accounts.allowance import Use
 from mta.accounts.standing import Standing
 from mta.clock import Clock
 from mta.errors import Damaged, StoreUnavailable
@@ -39,6 +40,7 @@ from mta.storage.rows import (
     standing_from,
     suppression_from,
     to_ms,
+    use_from,
 )
 from mta.storage.statements import Statements
 from mta.storage.views import DomainRow, QueueRow, Selector, Stats, StoredAccount, Total
@@ -284,6 +286,14 @@ class Reader:
         else:
             rows = await self._all("slots", params | {"stream": standing.stream, "epoch": standing.epoch})
         return [slot_from(row) for row in rows]
+
+    async def uses(self, params: Params) -> list[Use]:
+        """Return what an account used of an allowance in the spans that the parameters tell.
+
+        Raises:
+            StoreUnavailable: it cannot be read now.
+        """
+        return [use_from(row) for row in await self._all("uses", params)]
 
     async def account(self, name: str) -> StoredAccount | None:
         """Return an account made by command, or None."""

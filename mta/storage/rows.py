@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from mta.accounts.allowance import Use
 from mta.accounts.standing import Standing
 from mta.accounts.standing import State as StandingState
 from mta.events import Event
@@ -261,6 +262,11 @@ def standing_from(row: sqlite3.Row) -> Standing:
 def slot_from(row: sqlite3.Row) -> tuple[int, Tally]:
     """Read a row of the statement `slots`."""
     return row["slot"], Tally(row["delivered"], row["ended"], row["hard_bounced"], row["complained"])
+
+
+def use_from(row: sqlite3.Row) -> Use:
+    """Read a row of the statement `uses`."""
+    return Use(from_ms(row["last_at"]), row["count"])
 
 
 def return_params(note: ReturnNote) -> Params:

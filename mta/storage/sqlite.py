@@ -14,13 +14,14 @@ from datetime import datetime, timedelta
 from typing import Self
 
 from mta.clock import Clock
-from mta.errors import StoreUnavailable
+from mta.errors import OverRate, StoreUnavailable
 from mta.events import Event, Observer
 from mta.mail.ids import IdSource
 from mta.queue.model import Claimed, Content, NewMessage
 from mta.queue.returned import Complaint, Filed, ReturnNote
 from mta.queue.settle import Settled
 from mta.queue.store import Accepted
+from mta.storage.allowance import AllowanceBook, Allowances
 from mta.storage.connect import prepare
 from mta.storage.desk import Desk
 from mta.storage.reading import Reader
@@ -83,6 +84,7 @@ class SqliteStore:
         self.reader = reader
         self.ids = ids
         self.suppression_list = SuppressionList(reader, clock)
+        self.allowances = AllowanceBook(reader, clock)
         self.book = StandingBook(writer, reader, statements, units.transactions)
         self._writer = writer
         self._worker = worker
@@ -131,7 +133,8 @@ class SqliteStore:
                 lambda connection: take_number(connection, statements, os.getpid(), to_ms(clock.now()))
             )
             suppressions = Suppressions(statements)
-            transactions = Transactions(statements, suppressions, worker, lease, retention)
+            allowances = Allowances(statements, retention.events)
+            transactions = Transactions(statements, suppressions, allowances, worker, lease, retention)
             returned = Returned(statements, transactions, suppressions, retention.events)
             ids, space = IdSource(clock, worker, dice), FreeSpace(folder_of(path), min_free, clock)
             try:
@@ -173,7 +176,12 @@ class SqliteStore:
     async def accept(self, new: NewMessage, events: Sequence[Event], lease: int = 0) -> Accepted:
         """Write a message with all its deliveries and events. At most `lease` deliveries are leased at once.
 
+        The message's terms are held against what all workers accepted before, in the same transaction. Recipients for
+        whom it is a duplicate are left out first: they are neither written nor counted.
+
         Raises:
+            OverRate: nothing was written: it has more recipients than the account's rate leaves.
+            FirstTimeUsedUp: nothing was written: it has more new recipients than the account may have today.
             StoreUnavailable: nothing was written; the client must hear 4yz.
             StoreFull: the same, for lack of space.
             ValueError: a delivery has a state that no delivery begins with.
@@ -183,7 +191,16 @@ class SqliteStore:
             self._space.require()
             return self._transactions.accept(connection, new, events, lease, self._clock.now())
 
-        return await self._writer.run(unit)
+        reads = self.allowances.reads(new.message.account)
+        try:
+            accepted = await self._writer.run(unit)
+        except OverRate:
+            self.allowances.refused(new)
+            raise
+        if new.terms is not None and new.terms.rate is not None:
+            sent = sum(1 for delivery in new.deliveries if not delivery.state.is_final)
+            self.allowances.accepted(new, max(0, sent - accepted.duplicates), reads)
+        return accepted
 
     async def claim(self, limit: int, except_domains: Collection[str] = ()) -> list[Claimed]:
         """Lease due deliveries, and those whose lease ran out, oldest due first, passing over some domains.

@@ -13,6 +13,7 @@ from mta.mail.ids import first_at
 from mta.queue.model import MOVES, Claimed, Content, NewMessage, State
 from mta.queue.settle import Settled
 from mta.queue.store import Accepted
+from mta.storage.allowance import Allowances
 from mta.storage.rows import (
     Params,
     claimed_from,
@@ -68,10 +69,17 @@ class Transactions:
     """The units of one worker."""
 
     def __init__(
-        self, statements: Statements, suppressions: Suppressions, worker: int, lease: timedelta, retention: Retention
+        self,
+        statements: Statements,
+        suppressions: Suppressions,
+        allowances: Allowances,
+        worker: int,
+        lease: timedelta,
+        retention: Retention,
     ) -> None:
         self._sql = statements
         self._suppressions = suppressions
+        self._allowances = allowances
         self._worker = worker
         self.lease = lease
         self._lease = span_to_ms(lease)
@@ -80,28 +88,21 @@ class Transactions:
     def accept(
         self, connection: sqlite3.Connection, new: NewMessage, events: Sequence[Event], lease: int, now: datetime
     ) -> Accepted:
-        """Write a message, its octets, deliveries and events; lease the first deliveries that are due.
+        """Write a message, its octets, deliveries and events; lease the first deliveries that are due. What its terms
+        leave out is not written.
 
         Raises:
+            UsedUp: its terms do not allow it.
             ValueError: a delivery has a state that no delivery begins with.
         """
-        at = to_ms(now)
-        until = at + self._lease
-        due = (one for one in new.deliveries if one.state is State.QUEUED and to_ms(one.due_at) <= at)
-        leased = tuple(islice(due, lease))
-        self.insert(connection, new, at, {one.id for one in leased}, until)
-        self.write_events(connection, events)
-        taken = (
-            Claimed(
-                new.message,
-                replace(one, state=State.ACTIVE),
-                from_ms(until),
-                new.content,
-                self._suppressions.holding(connection, new.message.account, one.recipient.mailbox, at),
-            )
-            for one in leased
-        )
-        return Accepted(new.message.id, tuple(taken))
+        if new.terms is None:
+            return Accepted(new.message.id, self._write(connection, new, events, lease, now), tuple(events))
+        left = self._allowances.admit(connection, new, new.terms, events, now)
+        # of a duplicate nothing may be left; a message without recipients has nothing to leave out
+        if left.duplicates and not left.new.deliveries:
+            return Accepted(left.queue_id, (), (), left.duplicates)
+        leased = self._write(connection, left.new, left.events, lease, now)
+        return Accepted(left.queue_id, leased, left.events, left.duplicates)
 
     def claim(
         self, connection: sqlite3.Connection, limit: int, passing: Collection[str], now: datetime, start: Position
@@ -212,7 +213,28 @@ class Transactions:
             connection.execute(self._sql["purge_messages"], messages).rowcount,
             connection.execute(self._sql["purge_events"], events).rowcount,
         ]
-        return _give_back(connection) or limit in removed
+        more = self._allowances.purge(connection, now, limit)
+        return _give_back(connection) or more or limit in removed
+
+    def _write(
+        self, connection: sqlite3.Connection, new: NewMessage, events: Sequence[Event], lease: int, now: datetime
+    ) -> tuple[Claimed, ...]:
+        at = to_ms(now)
+        until = at + self._lease
+        due = (one for one in new.deliveries if one.state is State.QUEUED and to_ms(one.due_at) <= at)
+        leased = tuple(islice(due, lease))
+        self.insert(connection, new, at, {one.id for one in leased}, until)
+        self.write_events(connection, events)
+        return tuple(
+            Claimed(
+                new.message,
+                replace(one, state=State.ACTIVE),
+                from_ms(until),
+                new.content,
+                self._suppressions.holding(connection, new.message.account, one.recipient.mailbox, at),
+            )
+            for one in leased
+        )
 
     def _take(self, connection: sqlite3.Connection, ids: list[str], at: int) -> list[Claimed]:
         if not ids:

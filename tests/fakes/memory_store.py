@@ -11,6 +11,7 @@ from mta.clock import Clock
 from mta.errors import Damaged, StoreUnavailable
 from mta.events import Event
 from mta.mail.address import Mailbox
+from mta.queue.duplicates import Remainder
 from mta.queue.model import MOVES, Claimed, Content, Delivery, Message, NewMessage, State, Stream
 from mta.queue.returned import Complaint, Filed, ReturnNote
 from mta.queue.settle import Settled, Settlement
@@ -18,6 +19,7 @@ from mta.queue.store import Accepted
 from mta.queue.verdict import SEEN_AGAIN_AFTER
 from mta.reputation.rates import Tally, slot_of, tally_of
 from mta.reputation.suppression import Suppression
+from tests.fakes.memory_allowance import MemoryAllowances, Uses
 
 LEASE = timedelta(seconds=60)
 _BEGINNINGS = (State.QUEUED, State.HELD, State.SUPPRESSED)
@@ -49,6 +51,7 @@ class Memory:
     notes: list[ReturnNote] = field(default_factory=list)
     tallies: dict[tuple[str, str, int, int], Tally] = field(default_factory=dict)
     standings: dict[tuple[str, str], Standing] = field(default_factory=dict)
+    uses: Uses = field(default_factory=Uses)
     workers: int = 0
 
 
@@ -128,6 +131,7 @@ class MemoryStore:
         self._lease = lease
         self.suppression_list = MemoryList(self)
         self.book = MemoryBook(self)
+        self.allowances = MemoryAllowances(self.memory.uses, clock, self.fail)
 
     @property
     def worker(self) -> int:
@@ -160,11 +164,15 @@ class MemoryStore:
     async def accept(self, new: NewMessage, events: Sequence[Event], lease: int = 0) -> Accepted:
         """Keep a message; lease the first deliveries that are due."""
         self.fail()
-        now = self.now()
-        due = [one.id for one in new.deliveries if one.state is State.QUEUED and one.due_at <= now][:lease]
-        self._insert(new)
-        self.write_events(events)
-        return Accepted(new.message.id, tuple(replace(one, content=new.content) for one in self._take(due)))
+        left = Remainder(new, tuple(events), new.message.id)
+        if new.terms is not None:
+            left = self.allowances.admit(new, new.terms, events, self._has_written)
+            if left.duplicates and not left.new.deliveries:
+                return Accepted(left.queue_id, (), (), left.duplicates)
+        leased = self._write(left.new, left.events, lease)
+        if new.terms is not None:
+            self.allowances.note(left.new, new.terms)
+        return Accepted(left.queue_id, leased, left.events, left.duplicates)
 
     async def claim(self, limit: int, except_domains: Collection[str] = ()) -> list[Claimed]:
         """Lease what is due, oldest first."""
@@ -308,6 +316,19 @@ class MemoryStore:
         """Return the entry that holds now for an address."""
         entry = self.memory.suppressions.get((account, str(address)))
         return entry if entry is not None and entry.holds(self.now()) else None
+
+    def _write(self, new: NewMessage, events: Sequence[Event], lease: int) -> tuple[Claimed, ...]:
+        due = [one.id for one in new.deliveries if one.state is State.QUEUED and one.due_at <= self.now()][:lease]
+        self._insert(new)
+        self.write_events(events)
+        return tuple(replace(one, content=new.content) for one in self._take(due))
+
+    def _has_written(self, account: str, address: str) -> bool:
+        return any(
+            self.memory.messages[row.delivery.message_id].account == account
+            and str(row.delivery.recipient.mailbox) == address
+            for row in self.memory.rows.values()
+        )
 
     def _write_settled(self, settled: Settled) -> Sequence[Event]:
         settlement, entry, events = settled.settlement, settled.settlement.suppression, settled.events

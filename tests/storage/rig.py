@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+from mta.accounts.account import Rate
 from mta.accounts.standing import Book
 from mta.events import Event, EventType
 from mta.mail.address import Mailbox
@@ -30,6 +31,14 @@ EVENT_OF = {
 }
 
 
+class Allowances(Protocol):
+    """How much of what an account may do is left."""
+
+    async def remaining(self, account: str, rate: Rate) -> int:
+        """Return how many deliveries it may still queue."""
+        ...
+
+
 class WholeStore(Store, Protocol):
     """A store with what is kept beside the queue."""
 
@@ -41,6 +50,11 @@ class WholeStore(Store, Protocol):
     @property
     def book(self) -> Book:
         """How accounts stand."""
+        ...
+
+    @property
+    def allowances(self) -> Allowances:
+        """What is left to them."""
         ...
 
 

@@ -4,23 +4,32 @@ import gzip
 import random
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from mta.errors import StoreUnavailable
+from mta.accounts.account import Rate
+from mta.accounts.allowance import Terms
+from mta.accounts.standing import State as StandingState
+from mta.errors import FirstTimeUsedUp, OverRate, StoreUnavailable
 from mta.events import EventType
+from mta.mail.address import Mailbox
 from mta.queue.model import State
 from mta.storage.connect import connect, prepare
 from mta.storage.migrate import migrate, migrations, refuse_newer, version_of
 from mta.storage.sqlite import SqliteStore
 from mta.storage.views import Selector
 from tests.fakes.clock import FakeClock
-from tests.fakes.letters import BODY, HEADER
+from tests.fakes.letters import BODY, HEADER, Letters
 
 # Written by the version whose schema was 1: a message to three, of which one is delivered, one waits and one is held.
 OLD = Path(__file__).parent / "version1.db.gz"
 OLD_MESSAGE = "1jmjwvm0004mhpxc"
+# Written by the version whose schema was 2: a message to three, of which one is delivered, one bounced and was put on
+# the list, and one waits; the account's bulk is suspended by an operator.
+SECOND = Path(__file__).parent / "version2.db.gz"
 
 
 @pytest.fixture
@@ -87,8 +96,33 @@ async def test_a_store_of_version_1_is_brought_up_to_date_with_all_that_is_in_it
         assert version_of(connection) == len(migrations())
 
 
-async def test_an_old_store_has_the_schema_of_a_new_one(path: str, tmp_path: Path) -> None:
-    Path(path).write_bytes(gzip.decompress(OLD.read_bytes()))  # noqa: ASYNC240 - nothing else runs
+async def test_a_store_of_version_2_keeps_what_it_knows_and_knows_whom_an_account_wrote_to(path: str) -> None:
+    Path(path).write_bytes(gzip.decompress(SECOND.read_bytes()))  # noqa: ASYNC240 - nothing else runs
+    clock = FakeClock()
+    clock.advance(60)
+    with closing(connect(path)) as connection:
+        assert version_of(connection) == 2
+    async with SqliteStore.open(path, clock, min_free=0.0, dice=random.Random(1)) as store:
+        entry = await store.suppression_list.find("app", Mailbox.parse("Bounced@example.net"))
+        assert entry is not None
+        assert [(one.stream, one.state, one.by) for one in await store.reader.standings()] == [
+            ("bulk", StandingState.SUSPENDED, "root")
+        ]
+        one_a_day = Terms(Rate(3, timedelta(hours=1)), first_time_per_day=1)
+        letters = Letters(clock)
+        known = letters.new(["delivered@example.net", "waiting@example.net", "new@example.net"])
+        await store.accept(replace(known, terms=one_a_day), [])
+        with pytest.raises(OverRate):
+            await store.accept(replace(letters.new(), terms=one_a_day), [])
+        with pytest.raises(FirstTimeUsedUp):
+            await store.accept(replace(letters.new(), terms=replace(one_a_day, rate=None)), [])
+    with closing(connect(path)) as connection:
+        assert version_of(connection) == len(migrations())
+
+
+@pytest.mark.parametrize("old", [OLD, SECOND])
+def test_an_old_store_has_the_schema_of_a_new_one(path: str, tmp_path: Path, old: Path) -> None:
+    Path(path).write_bytes(gzip.decompress(old.read_bytes()))
     prepare(path, 5)
     prepare(str(tmp_path / "new.db"), 5)
     assert schema_of(path) == schema_of(str(tmp_path / "new.db"))

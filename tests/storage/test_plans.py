@@ -87,6 +87,16 @@ STEPS: dict[str, dict[str, Any]] = {
     "purge_complaints": {"before": 0, "limit": 1},
     "purge_suspects": {"before": 0, "limit": 1},
     "purge_tallies": {"before": 0, "limit": 1},
+    "used": {"account": "", "kind": "", "since": 0, "until": 0},
+    "uses": {"account": "", "kind": "", "since": 0, "until": 0},
+    "use": dict.fromkeys(("account", "kind", "ends_at", "last_at", "count", "forget_at")),
+    "strangers": {"account": "", "asked": '[["u1@example.net", "u1@example.net"]]', "most": 1},
+    "acquaint": {"account": "", "address": "", "now": 0},
+    "submitted_before": {"digest": b"", "now": 0},
+    "submitted": {"digest": b"", "recipient": "", "queue_id": "", "forget_at": 0},
+    "purge_allowances": {"before": 0, "limit": 1},
+    "purge_acquaintances": {"before": 0, "limit": 1},
+    "purge_submissions": {"before": 0, "limit": 1},
 }
 
 
@@ -96,7 +106,7 @@ def test_no_step_of_a_message_walks_a_whole_table(long_queue: str, name: str) ->
     with closing(sqlite3.connect(long_queue)) as connection:
         tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     # and their short names
-    tables |= {"d", "m", "c", "s", "t"}
+    tables |= {"d", "m", "c", "s", "t", "a"}
     # the minimum of an indexed column is its first entry, though the plan says SEARCH or SCAN by the index
     scans = [line for line in plan if line.startswith("SCAN") and line.split()[1] in tables]
     assert not scans, plan
@@ -106,6 +116,28 @@ def test_claims_go_by_the_index_of_due_times_and_sort_nothing(long_queue: str) -
     plan = ask_plan(long_queue, "due")
     assert any("USING COVERING INDEX deliveries_due" in line for line in plan), plan
     assert not any("TEMP B-TREE" in line for line in plan), plan
+
+
+def test_whom_an_account_knows_is_looked_up_by_its_address_and_by_the_recipient_of_deliveries(long_queue: str) -> None:
+    plan = ask_plan(long_queue, "strangers")
+    assert any("SEARCH a USING PRIMARY KEY (account=? AND address=?)" in line for line in plan), plan
+    assert any("SEARCH d USING INDEX deliveries_by_recipient (recipient=?)" in line for line in plan), plan
+    assert not any("TEMP B-TREE" in line for line in plan), plan
+
+
+@pytest.mark.parametrize(
+    ("name", "index"),
+    [
+        ("used", "SEARCH allowances USING PRIMARY KEY (account=? AND kind=? AND ends_at>? AND ends_at<?)"),
+        ("submitted_before", "SEARCH submissions USING PRIMARY KEY (digest=?)"),
+        ("purge_allowances", "SEARCH allowances USING COVERING INDEX allowances_by_end (forget_at<?)"),
+        ("purge_acquaintances", "SEARCH acquaintances USING COVERING INDEX acquaintances_by_time (since<?)"),
+        ("purge_submissions", "SEARCH submissions USING COVERING INDEX submissions_by_end (forget_at<?)"),
+    ],
+)
+def test_what_is_left_of_an_allowance_is_looked_up_by_an_index(long_queue: str, name: str, index: str) -> None:
+    plan = ask_plan(long_queue, name)
+    assert index in plan, plan
 
 
 def test_a_list_of_what_is_open_does_not_walk_through_history(long_queue: str) -> None:
