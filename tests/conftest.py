@@ -11,6 +11,7 @@ import functools
 import os
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -20,11 +21,14 @@ settings.register_profile("house", deadline=None, suppress_health_check=[HealthC
 settings.register_profile("ci", settings.get_profile("house"), derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "house")
 
+NODE = Path(__file__).parent / "scenarios" / "clients" / "node"
 # Debian packages, and the command that ends with 0 when they are there; a single word is only looked for
 PEERS: dict[str, tuple[str, ...]] = {
     "curl": ("curl",),
+    "gsasl": ("gsasl",),
     "libmail-dkim-perl": ("perl", "-MMail::DKIM", "-e1"),
     "msmtp": ("msmtp",),
+    "nodemailer": ("node", "-e", f"require({str(NODE / 'node_modules' / 'nodemailer')!r})"),
     "opendkim": ("opendkim",),
     "opendkim-tools": ("opendkim-testkey",),
     "openssl": ("openssl",),
@@ -32,7 +36,10 @@ PEERS: dict[str, tuple[str, ...]] = {
     "prometheus": ("promtool",),
     "strace": ("strace",),
     "swaks": ("swaks",),
+    "testssl.sh": ("testssl",),
 }
+# peers that are no Debian packages, and what installs them
+OTHERWISE = {"nodemailer": f"npm ci --prefix {NODE} (Node.js 20 or newer)"}
 # servers stand where the PATH of an ordinary user does not lead
 SERVERS = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"))
 
@@ -54,6 +61,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         if _is_there(package):
             continue
         missing = f"Debian package {package} is missing; install it with: apt-get install {package}"
+        if package in OTHERWISE:
+            missing = f"{package} is missing; install it with: {OTHERWISE[package]}"
         if os.environ.get("MTA_REQUIRE_PEERS") == "1":
             pytest.fail(f"{missing} (MTA_REQUIRE_PEERS=1)", pytrace=False)
         pytest.skip(missing)

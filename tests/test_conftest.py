@@ -46,6 +46,12 @@ def test_a_missing_perl_module_is_skipped_with_its_package(tmp_path: Path) -> No
     assert "Debian package libmail-dkim-perl is missing" in run(tmp_path, "libmail-dkim-perl").stdout
 
 
+def test_a_missing_peer_of_another_registry_is_skipped_with_what_installs_it(tmp_path: Path) -> None:
+    done = run(tmp_path, "nodemailer")
+    assert "nodemailer is missing; install it with: npm ci" in done.stdout
+    assert "1 skipped" in done.stdout
+
+
 def test_a_missing_peer_fails_where_peers_are_required(tmp_path: Path) -> None:
     done = run(tmp_path, "swaks", MTA_REQUIRE_PEERS="1")
     assert done.returncode == 1
