@@ -22,8 +22,11 @@ _QUOTED_UTF8 = re.compile(rf'"(?:[ !#-\[\]-~]|{_UTF8}|\\[ -~])*"')
 _DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 _SIMPLE = re.compile(rf"<({_ATEXT}+(?:\.{_ATEXT}+)*)@({_LABEL}(?:\.{_LABEL})*)>")
 
-# lone surrogates (from octets that are no UTF-8), C1 controls and line separators never get past this door
-_UNFIT = re.compile(r"[\x80-\x9f\u2028\u2029\ud800-\udfff]")
+# what `reply.clean` would change never gets past this door: lone surrogates (from octets that are no UTF-8), controls,
+# line separators, and what turns the direction of writing. So an address is shown everywhere as it is
+_UNFIT = re.compile(r"[\x80-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+# what some libraries take for an IPv4 address or a part of one; no such top-level domain can exist (RFC 3696 §2)
+_NUMBER = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
 _SHOWN = 80
 
 # RFC 5321 §4.5.3.1.1 to §4.5.3.1.3, octets
@@ -35,7 +38,8 @@ MAX_PATH = 256
 def parse_domain(text: str) -> str:
     """Return a domain name as lower-case A-labels, without a final dot.
 
-    U-labels are converted with the mapping of UTS 46, since people type them.
+    U-labels are converted with the mapping of UTS 46, since people type them; what is ASCII already is taken by its
+    letters alone, since hosts with A-labels that no registry would sell today do receive mail.
 
     Raises:
         ValueError: the text is no domain name, with the text quoted.
@@ -46,11 +50,12 @@ def parse_domain(text: str) -> str:
         try:
             name = idna.encode(text, uts46=True).decode("ascii")
         except (idna.IDNAError, UnicodeError) as error:
-            raise ValueError(f"{_shown(text)} is not a domain name: {error}") from None
+            # its text may repeat a label, all letters of it escaped
+            raise ValueError(f"{_shown(text)} is not a domain name: {str(error)[:_SHOWN]}") from None
     if len(name) > MAX_DOMAIN - 2 or not _DOMAIN.fullmatch(name):
         raise ValueError(f"{_shown(text)} is not a domain name")
-    # four numbers are an address that somebody forgot to bracket: no such top-level domain can exist (RFC 3696 §2)
-    if name.rpartition(".")[2].isdigit():
+    # four numbers are an address that somebody forgot to bracket
+    if _NUMBER.fullmatch(name, name.rfind(".") + 1):
         raise ValueError(f"{_shown(text)} is not a domain name: its last label is a number")
     return name.lower()
 

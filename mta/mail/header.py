@@ -110,8 +110,8 @@ def split(content: bytes) -> tuple[bytes, bytes]:
     return (content, b"") if end < 0 else (content[: end + 2], content[end + 4 :])
 
 
-def field(name: str, value: str) -> bytes:
-    """Return a field of ours, folded at blanks where it is long, ending in CRLF.
+def field(name: str, *parts: str) -> bytes:
+    """Return a field of ours, folded at blanks where it is long, ending in CRLF. Each part begins a line of its own.
 
     Raises:
         ValueError: the name or the value could change the message's structure (CR, LF, NUL, other controls, lone
@@ -119,14 +119,19 @@ def field(name: str, value: str) -> bytes:
     """
     if not (name.isascii() and _NAME.fullmatch(name.encode("ascii"))):
         raise ValueError(f"{name!r} is not a field name")
-    if _UNFIT.search(value):
+    if any(_UNFIT.search(part) for part in parts):
         raise ValueError(f"the value of {name} holds a control character")
+    if len(parts) > 1 and not all(part.strip() for part in parts):
+        raise ValueError(f"the value of {name} has an empty part")
     lines = [f"{name}:"]
-    for word in value.split(" "):
-        # never a line of nothing but blanks (RFC 5322 §3.2.2), nor an empty one behind the colon
-        if len(lines[-1]) + 1 + len(word) > _WIDTH and word.strip() and lines[-1].rstrip() != f"{name}:":
+    for number, part in enumerate(parts):
+        if number:
             lines.append("")
-        lines[-1] += f" {word}"
+        for word in part.split(" "):
+            # never a line of nothing but blanks (RFC 5322 §3.2.2), nor an empty one behind the colon
+            if len(lines[-1]) + 1 + len(word) > _WIDTH and word.strip() and lines[-1].strip() not in ("", f"{name}:"):
+                lines.append("")
+            lines[-1] += f" {word}"
     octets = "\r\n".join(lines).encode("utf-8")
     if max(map(len, octets.split(b"\r\n"))) > MAX_LINE:
         raise ValueError(f"the value of {name} does not fit on a line")

@@ -1,8 +1,11 @@
 """What is taken off and put on a submitted message at the door (RFC 6409 §8, RFC 5321 §4.4). Pure.
 
 Taken off: Bcc, Resent-Bcc, Return-Path, and our control fields `X-MTA-*` after they were read. Put on top: Received,
-and Date and Message-ID where they are missing. Every other octet stays as it came, broken lines included. Who may write
-as whom is decided by `submission.rules` with what is read here.
+and Date and Message-ID where they are missing, or there without any value. Every other octet stays as it came. Who may
+write as whom is decided by `submission.rules` with what is read here.
+
+Whoever resends is an author too: Resent-From and Resent-Sender are read as strictly as From (RFC 5322 §3.6.6). They
+excuse no foreign From, by which alone receivers judge a message.
 """
 
 import ipaddress
@@ -20,16 +23,21 @@ from mta.mail.reply import Reply, clean
 
 MAX_HEADER = 256 * 1024
 """Octets of a header section, as it came."""
+MAX_FIELDS = 1000
+"""Fields of a header section: several times what passes for many, and quick to look at."""
 MAX_RECEIVED = 100
 """Hops after which a message is taken to run in circles (RFC 5321 §6.3)."""
 MAX_METADATA = 4096
 """Octets of the client's own JSON, which comes back in every event of the message."""
 
 _REMOVED = frozenset({"bcc", "resent-bcc", "return-path"})
+_RESENT = frozenset({"resent-from", "resent-sender"})
 _CONTROL_PREFIX = "x-mta-"
 _STREAMS = ("transactional", "bulk")
+_TRACKS = frozenset({"opens", "clicks"})
 _FOLDED_NAME = re.compile(rb"([!-9;-~]+)(?:[ \t]|\r\n[ \t])*:")
-_LABEL = re.compile(r"[^\x00-\x1f\x7f-\x9f]{1,128}")
+# it goes into headers, logs and addresses of web pages
+_LABEL = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]{1,128}")
 _SPAN = re.compile(r"([0-9]{1,6})([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
@@ -62,6 +70,10 @@ class Control:
     metadata: str | None = None
     """A JSON object, as it came."""
     expires_in: timedelta | None = None
+    """From the acceptance, or from the release of a message that waits for one."""
+    pool: str | None = None
+    track: frozenset[str] = frozenset()
+    """What is to be learnt of the recipients: `opens`, `clicks`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +88,27 @@ class Intake:
     message_id: str
     """The Message-ID field's value, the client's or ours; printable."""
     control: Control
+    resent: tuple[Mailbox, ...] = ()
+    """The mailboxes of all Resent-From and Resent-Sender fields."""
+    message_id_given: bool = True
+    """Whether the Message-ID is the client's."""
+
+    @property
+    def writers(self) -> tuple[Mailbox, ...]:
+        """Everybody as whom the message was written or sent: each must be the account's."""
+        return (*self.originators, *((self.sender,) if self.sender is not None else ()), *self.resent)
 
 
 def take_in(header: Header, circumstances: Circumstances) -> Intake | Reply:
     """Return the header section with the documented changes, or why the message is refused."""
+    if refusal := _misshapen(header):
+        return refusal
     names = [one.name or _folded_name(one.raw) for one in header.fields]
-    if refusal := _refusal(header, names):
+    if refusal := _refusal(names):
         return refusal
     try:
         originators, sender = _originators(header, names)
+        resent = _resent(header, names)
     except ValueError as error:
         return failures.bad_originator(str(error))
     try:
@@ -92,14 +116,14 @@ def take_in(header: Header, circumstances: Circumstances) -> Intake | Reply:
     except _BadControl as bad:
         return failures.bad_control_field(bad.name, bad.why)
     # a field that has no value is no better than none, and two would be worse
-    message_id = _first_text(header, names, "message-id")
+    given = _text(header, names, "message-id")
+    message_id = given or f"<{circumstances.queue_id}@{circumstances.hostname}>"
     added = [received(circumstances)]
     gone = set(_REMOVED)
-    if not _first_text(header, names, "date"):
+    if not _text(header, names, "date"):
         added.append(field("Date", format_datetime(circumstances.now)))
         gone.add("date")
-    if not message_id:
-        message_id = f"<{circumstances.queue_id}@{circumstances.hostname}>"
+    if not given:
         added.append(field("Message-ID", message_id))
         gone.add("message-id")
     kept = tuple(
@@ -111,26 +135,25 @@ def take_in(header: Header, circumstances: Circumstances) -> Intake | Reply:
         # it could not be signed, nor would every host take it
         return failures.NOT_A_FIELD
     whole = Header((*(Field(raw) for raw in added), *kept))
-    return Intake(whole, originators, sender, clean(message_id)[:MAX_LINE], control)
+    return Intake(whole, originators, sender, clean(message_id)[:MAX_LINE], control, resent, bool(given))
 
 
 def received(circumstances: Circumstances) -> bytes:
-    """Return the trace field (RFC 5321 §4.4), folded, with CRLF. Neither login nor, by itself, address is shown."""
+    """Return the trace field (RFC 5321 §4.4), folded, with CRLF. Neither login nor, by itself, address is shown.
+
+    Raises:
+        ValueError: a part that was not checked where it came from would begin a field or does not fit on a line.
+    """
     client = _client_name(circumstances.helo)
     if circumstances.client_address is not None:
         client += f" ({_address_literal(circumstances.client_address)})"
-    lines = [
-        f"Received: from {client}",
-        f" by {circumstances.hostname} with {circumstances.protocol} id {circumstances.queue_id}",
+    parts = [
+        f"from {client}",
+        f"by {circumstances.hostname} with {circumstances.protocol} id {circumstances.queue_id}",
     ]
     if circumstances.recipient is not None:
-        lines.append(f" for <{circumstances.recipient}>")
-    text = "\r\n".join([*lines[:-1], f"{lines[-1]};", f" {format_datetime(circumstances.now)}"]) + "\r\n"
-    octets = text.encode("utf-8")
-    # the parts are checked where they come from; this door is for the day one of them is not
-    if re.search(rb"[\x00-\x09\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)|(?<!\r)\n|\r\n(?![ ]|\Z)", octets):
-        raise ValueError("a part of the trace field holds a control character")
-    return octets
+        parts.append(f"for <{circumstances.recipient}>")
+    return field("Received", *parts[:-1], f"{parts[-1]};", format_datetime(circumstances.now))
 
 
 def _folded_name(raw: bytes) -> str:
@@ -146,12 +169,23 @@ class _BadControl(ValueError):
         self.why = why
 
 
-def _refusal(header: Header, names: list[str]) -> Reply | None:
-    if sum(len(one.raw) for one in header.fields) > MAX_HEADER:
+def _misshapen(header: Header) -> Reply | None:
+    if len(header.fields) > MAX_FIELDS:
         return failures.HEADER_TOO_LARGE
-    if header.fields and header.fields[0].raw.startswith((b" ", b"\t")):
+    octets = bytes(header)
+    if len(octets) > MAX_HEADER:
+        return failures.HEADER_TOO_LARGE
+    line_ends = octets.count(b"\r\n")
+    if octets.count(b"\r") != line_ends or octets.count(b"\n") != line_ends or b"\0" in octets:
+        # the reader of contents has looked already; but whoever takes one of them for a line end sees other fields
+        return failures.BARE_LINE_END
+    if octets.startswith((b" ", b"\t")):
         # what we put on top would swallow it
         return failures.BAD_FIRST_LINE
+    return None
+
+
+def _refusal(names: list[str]) -> Reply | None:
     if names.count("received") > MAX_RECEIVED:
         return failures.MAIL_LOOP
     match names.count("from"):
@@ -175,6 +209,18 @@ def _originators(header: Header, names: list[str]) -> tuple[tuple[Mailbox, ...],
     return originators, found[0]
 
 
+def _resent(header: Header, names: list[str]) -> tuple[Mailbox, ...]:
+    """There may be several, one pair for each time the message was resent."""
+    found: list[Mailbox] = []
+    for one, name in zip(header.fields, names, strict=True):
+        if name in _RESENT:
+            try:
+                found += parse_mailbox_list(one.value)
+            except ValueError as error:
+                raise ValueError(f"{name.title()}: {error}") from None
+    return tuple(found)
+
+
 def _control(header: Header, names: list[str]) -> Control:
     """Read the control fields that are in force; what else is named X-MTA- is only removed."""
     values: dict[str, str] = {}
@@ -189,6 +235,8 @@ def _control(header: Header, names: list[str]) -> Control:
         topic=_label("x-mta-topic", values.get("x-mta-topic")),
         metadata=_metadata(values.get("x-mta-metadata")),
         expires_in=_span(values.get("x-mta-expires")),
+        pool=_label("x-mta-pool", values.get("x-mta-pool")),
+        track=_track(values.get("x-mta-track")),
     )
 
 
@@ -198,6 +246,8 @@ _CONTROLS = {
     "x-mta-topic": "X-MTA-Topic",
     "x-mta-metadata": "X-MTA-Metadata",
     "x-mta-expires": "X-MTA-Expires",
+    "x-mta-pool": "X-MTA-Pool",
+    "x-mta-track": "X-MTA-Track",
 }
 
 
@@ -215,18 +265,32 @@ def _label(name: str, value: str | None) -> str | None:
     return value
 
 
+def _track(value: str | None) -> frozenset[str]:
+    if value is None or value.lower() == "none":
+        return frozenset()
+    words = frozenset(word.strip().lower() for word in value.split(","))
+    if not words <= _TRACKS:
+        raise _BadControl("X-MTA-Track", "expected none, or what is to be learnt: opens, clicks")
+    return words
+
+
 def _metadata(value: str | None) -> str | None:
     if value is None:
         return None
     if len(value.encode("utf-8")) > MAX_METADATA:
         raise _BadControl("X-MTA-Metadata", f"it is longer than {MAX_METADATA} octets")
     try:
-        read = json.loads(value)
+        read = json.loads(value, parse_constant=_no_json)
     except (ValueError, RecursionError):
         raise _BadControl("X-MTA-Metadata", "it is not JSON") from None
     if not isinstance(read, dict):
         raise _BadControl("X-MTA-Metadata", "it is not a JSON object")
     return value
+
+
+def _no_json(word: str) -> None:
+    """Python takes NaN and the infinities; those who read our events may not."""
+    raise ValueError(f"{word} is not JSON")
 
 
 def _span(value: str | None) -> timedelta | None:
@@ -238,8 +302,10 @@ def _span(value: str | None) -> timedelta | None:
     return timedelta(**{_UNITS[match[2]]: int(match[1])})
 
 
-def _first_text(header: Header, names: list[str], name: str) -> str:
-    return header.fields[names.index(name)].text if name in names else ""
+def _text(header: Header, names: list[str], wanted: str) -> str:
+    """The first value that is one, of the fields of a name."""
+    texts = (one.text for one, name in zip(header.fields, names, strict=True) if name == wanted)
+    return next(filter(None, texts), "")
 
 
 def _client_name(helo: str) -> str:

@@ -186,6 +186,25 @@ def test_a_value_that_could_begin_another_field_is_refused(value: str) -> None:
         field("Subject", value)
 
 
+def test_each_part_of_a_value_begins_a_line() -> None:
+    assert field("X", "a", "b" * 90, "c " + "d" * 80) == b"X: a\r\n " + b"b" * 90 + b"\r\n c\r\n " + b"d" * 80 + b"\r\n"
+
+
+@given(st.lists(values.filter(str.strip), min_size=1, max_size=5))
+@example(["a", " " + "b" * 90])
+def test_parts_say_the_same_as_their_sum(parts: list[str]) -> None:
+    octets = field("X", *parts)
+    assert octets.replace(b"\r\n", b"") == f"X: {' '.join(parts)}".encode()
+    assert len(Header.parse(octets).fields) == 1
+    assert all(line.strip() for line in octets[:-2].split(b"\r\n"))
+
+
+@pytest.mark.parametrize("parts", [("a", ""), ("", "a"), ("a", " ", "b")])
+def test_a_part_that_would_be_an_empty_line_is_refused(parts: tuple[str, ...]) -> None:
+    with pytest.raises(ValueError, match="empty part"):
+        field("X", *parts)
+
+
 @pytest.mark.parametrize("name", ["", "a b", "a:", "a\r\nb", "Sübject", "a\x00", "a\ud800", "a\n"])
 def test_a_name_that_is_none_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="is not a field name"):
