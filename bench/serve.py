@@ -7,6 +7,7 @@ BENCH_HOLD        1: accept, deliver nothing
 BENCH_DKIM        1: sign, with BENCH_KEY (PEM), selector `bench`, domain bench.test
 BENCH_DOMAINS     1: all mail to 127.0.0.1; N: domain dK.bench.test to 127.0.1.K, each a destination of its own
 BENCH_USER, BENCH_PASSWORD   the account
+BENCH_SUBMISSION  more lines for [submission]
 """
 
 import os
@@ -41,6 +42,7 @@ data_dir = "data"
 listen = []
 listen_tls = []
 listen_plain = ["127.0.0.1:{environ["BENCH_PORT"]}"]
+{environ.get("BENCH_SUBMISSION", "")}
 [inbound]
 listen = []
 [http]

@@ -17,8 +17,9 @@ from mta.inbound.rules import Doorman
 from mta.inbound.settings import HEAD, InboundSettings
 from mta.mail import failures
 from mta.mail.reply import Reply
+from mta.smtp.commands import Reader
+from mta.smtp.content import ContentReader
 from mta.smtp.counts import Counts, Uncounted
-from mta.smtp.data import DataReader
 from mta.smtp.session import House, Session
 from mta.smtp.settings import Kind
 from mta.smtp.unbroken import Unbroken
@@ -63,10 +64,10 @@ class InboundConnection(Session):
     async def _rcpt(self, argument: str) -> Reply:
         return self._dialogue.rcpt(argument)
 
-    def _content_reader(self) -> DataReader:
-        return DataReader(self._services.settings.max_message_size, as_it_is=True, keep=HEAD)
+    def _content_reader(self, kind: type[Reader]) -> Reader:
+        return kind(self._services.settings.max_message_size, as_it_is=True, keep=HEAD)
 
-    async def _take(self, content: DataReader) -> Reply:
+    async def _take(self, content: ContentReader) -> Reply:
         received = ReceivedReturn(
             addressees=self._dialogue.addressees,
             reverse_path=self._dialogue.reverse_path,

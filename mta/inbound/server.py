@@ -1,7 +1,8 @@
 """The inbound listeners."""
 
+import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from mta.inbound.connection import InboundConnection, InboundServices
@@ -15,9 +16,11 @@ class InboundServer(DoorServer):
 
     keys: ClassVar[Mapping[Kind, str]] = dict.fromkeys(Kind, "inbound.listen")
 
-    def __init__(self, services: InboundServices, context: ssl.SSLContext) -> None:
-        """`context`: the certificate that STARTTLS shows."""
-        super().__init__(services.settings, context, Unbroken())
+    def __init__(
+        self, services: InboundServices, context: ssl.SSLContext, handed: Sequence[socket.socket] | None = None
+    ) -> None:
+        """`context`: the certificate that STARTTLS shows. `handed`: sockets that listen already."""
+        super().__init__(services.settings, context, Unbroken(), handed=handed)
         self._services = services
 
     def _session(self, kind: Kind) -> InboundConnection:

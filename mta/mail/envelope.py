@@ -1,6 +1,7 @@
 """The envelope of a message: reverse-path, recipients, and what a client said of them (RFC 5321 §3.3, RFC 3461 §4)."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 from mta.mail.address import Mailbox, ReversePath
@@ -53,6 +54,9 @@ class Envelope:
     body_type: BodyType = BodyType.SEVEN_BIT
     smtputf8: bool = False
     requiretls: bool = False
+    """Only hosts that prove who they are under TLS may have it (RFC 8689 §2)."""
     ret: Return | None = None
     envid: str | None = None
     """Envelope identifier, xtext decoded (RFC 3461 §4.4)."""
+    release_at: datetime | None = None
+    """Not to be sent before this time (RFC 4865 §3)."""

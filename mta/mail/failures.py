@@ -19,6 +19,11 @@ HELP = Reply.of(214, "2.0.0", "See RFC 5321 for commands and RFC 6409 for submis
 START_INPUT = Reply(354, None, "End data with <CR><LF>.<CR><LF>")
 
 
+def chunk_taken(octets: int) -> Reply:
+    """A chunk that is not the last one is here; nothing is on stable storage yet (RFC 3030 §2)."""
+    return Reply.of(250, "2.0.0", f"Ok: {octets} octets received")
+
+
 def queued(queue_id: str) -> Reply:
     """The message is on stable storage."""
     return Reply.of(250, "2.0.0", f"Ok: queued as {queue_id}")
@@ -29,12 +34,17 @@ NEED_EHLO = Reply.of(503, "5.5.1", "Error: send HELO/EHLO first")
 NEED_MAIL = Reply.of(503, "5.5.1", "Error: need MAIL command")
 NEED_RCPT = Reply.of(503, "5.5.1", "Error: need RCPT command")
 NESTED_MAIL = Reply.of(503, "5.5.1", "Error: nested MAIL command")
+CHUNKS_FAILED = Reply.of(503, "5.5.1", "Error: an earlier chunk was refused; send RSET or MAIL")
+IN_CHUNKS = Reply.of(503, "5.5.1", "Error: chunks of a message have been received; send BDAT or RSET")
+BAD_CHUNK = Reply.of(501, "5.5.4", "Bad chunk size: BDAT takes a number of octets, and perhaps LAST")
+OUT_OF_STEP = Reply.of(421, "4.7.0", "Error: cannot tell commands from content any more, closing connection")
+EARLY_TALKER = Reply.of(554, "5.5.1", "Error: data before the greeting")
 ALREADY_AUTHENTICATED = Reply.of(503, "5.5.1", "Error: already authenticated")
 AUTH_IN_TRANSACTION = Reply.of(503, "5.5.1", "Error: MAIL transaction in progress")
 PIPELINED_STARTTLS = Reply.of(554, "5.5.1", "Error: commands pipelined after STARTTLS")
 TLS_ACTIVE = Reply.of(503, "5.5.1", "Error: TLS already active")
 BAD_SYNTAX = Reply.of(501, "5.5.4", "Syntax error in parameters or arguments")
-UNKNOWN_COMMAND = Reply.of(502, "5.5.2", "Error: command not recognized")
+UNKNOWN_COMMAND = Reply.of(500, "5.5.2", "Error: command not recognized")
 NOT_IMPLEMENTED = Reply.of(502, "5.5.1", "Error: command not implemented")
 LINE_TOO_LONG = Reply.of(500, "5.5.2", "Error: line too long")
 BAD_ENCODING = Reply.of(500, "5.5.2", "Error: bad UTF-8 or a control character in the command")
@@ -64,13 +74,20 @@ def bad_parameter(name: str) -> Reply:
     return Reply.of(501, "5.5.4", f"Bad value for {name}")
 
 
+def bad_release(why: str) -> Reply:
+    """HOLDFOR or HOLDUNTIL asks for what cannot be: all of it counts as a wrong parameter (RFC 4865 §4)."""
+    return Reply.of(501, "5.5.4", f"Bad release time: {why}")
+
+
 # --- who may
 AUTH_REQUIRED = Reply.of(530, "5.7.0", "Authentication required")
 TLS_REQUIRED = Reply.of(538, "5.7.11", "Encryption required for requested authentication mechanism")
 BAD_CREDENTIALS = Reply.of(535, "5.7.8", "Error: authentication failed")
 AUTH_UNAVAILABLE = Reply.of(454, "4.7.0", "Temporary authentication failure")
+LOCKED_OUT = Reply.of(454, "4.7.0", "Too many failed logins from your network; try again later")
 TLS_UNAVAILABLE = Reply.of(454, "4.7.0", "TLS not available due to local problem")
 TOO_MANY_ERRORS = Reply.of(421, "4.7.0", "Error: too many errors")
+TOO_MANY_COMMANDS = Reply.of(421, "4.7.0", "Error: too many commands without a message")
 TOO_MANY_CONNECTIONS = Reply.of(421, "4.7.0", "Error: too many connections")
 RELAY_DENIED = Reply.of(550, "5.7.1", "Relay access denied")
 NO_SUCH_RECIPIENT = Reply.of(550, "5.1.1", "Recipient address rejected: there is no such mailbox here")
@@ -91,6 +108,16 @@ def suspended(what: str, why: str) -> Reply:
     return Reply.of(550, "5.7.1", f"{what} is suspended: {why}")
 
 
+def account_gone(account: str) -> Reply:
+    """The account was taken away while its client was connected."""
+    return Reply.of(421, "4.7.0", f"Error: account {account} may not be used any more")
+
+
+def too_many_connections_of(account: str, most: int) -> Reply:
+    """The account has as many connections as it may."""
+    return Reply.of(421, "4.7.0", f"Error: account {account} has {most} connections already, which is its limit")
+
+
 # --- limits and content
 TOO_MANY_RECIPIENTS = Reply.of(452, "4.5.3", "Error: too many recipients")
 TOO_LARGE = Reply.of(552, "5.3.4", "Message size exceeds fixed limit")
@@ -105,7 +132,19 @@ BAD_FIRST_LINE = Reply.of(550, "5.6.0", "Message header begins with a continuati
 NOT_A_FIELD = Reply.of(550, "5.6.0", "Message header has a line that is no field (RFC 5322 section 2.2)")
 MANY_FROM = Reply.of(550, "5.6.0", "Message has more than one From field (RFC 5322 section 3.6)")
 TIMEOUT = Reply.of(421, "4.4.2", "Error: timeout exceeded")
+TOO_SLOW = Reply.of(421, "4.4.2", "Error: data comes too slowly")
 SHUTTING_DOWN = Reply.of(421, "4.3.2", "Service shutting down")
+
+
+def over_rate(account: str, rate: str, when: str = "later") -> Reply:
+    """The account has sent as many as it may."""
+    return Reply.of(451, "4.7.1", f"Account {account} has used up its rate of {rate}; try again {when}")
+
+
+def first_time_used_up(account: str, most: int, when: str = "later") -> Reply:
+    """The account has written to as many addresses for the first time as it may."""
+    what = f"has used up its {most} first-time recipients a day"
+    return Reply.of(451, "4.7.1", f"Account {account} {what}; nothing was accepted, try again {when}")
 
 
 def bad_originator(why: str) -> Reply:
@@ -135,6 +174,8 @@ HOST_TIMEOUT = Reply.of(451, "4.4.2", "The host did not answer in time")
 ATTEMPT_TIMEOUT = Reply.of(451, "4.4.7", "The attempt took too long")
 TLS_NOT_OFFERED = Reply.of(451, "4.7.10", "The host does not offer TLS, which is required")
 TLS_FAILED = Reply.of(451, "4.7.5", "The TLS handshake with the host failed")
+TLS_POLICY = Reply.of(451, "4.7.5", "A policy about TLS forbids to send to the host")
+NO_REQUIRETLS = Reply.of(550, "5.7.30", "The message requires TLS all the way and the host does not offer REQUIRETLS")
 NO_EIGHT_BIT = Reply.of(550, "5.6.3", "The message has 8-bit content and the host does not take it")
 NO_SMTPUTF8 = Reply.of(550, "5.6.7", "The message needs SMTPUTF8 and the host does not offer it")
 REMOTE_TOO_LARGE = Reply.of(552, "5.3.4", "The message is larger than the host takes")

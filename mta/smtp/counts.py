@@ -8,11 +8,14 @@ from mta.mail.reply import Reply
 _BY_REPLY = {
     failures.TOO_MANY_CONNECTIONS: "connections",
     failures.TOO_MANY_ERRORS: "errors",
+    failures.TOO_MANY_COMMANDS: "errors",
+    failures.OUT_OF_STEP: "errors",
     failures.STORE_UNAVAILABLE: "store",
     failures.RELAY_DENIED: "relay",
     failures.AUTH_REQUIRED: "auth",
     failures.TLS_REQUIRED: "auth",
     failures.AUTH_UNAVAILABLE: "auth",
+    failures.LOCKED_OUT: "auth",
 }
 _BY_STATUS = {
     "5.7.8": "auth",
@@ -25,6 +28,7 @@ _BY_STATUS = {
     "5.3.4": "size",
     "4.3.1": "space",
     "4.3.0": "internal",
+    "4.7.1": "rate",
     "5.6.0": "content",
     "5.4.6": "loop",
     "4.4.2": "timeout",

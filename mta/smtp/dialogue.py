@@ -57,6 +57,16 @@ class Dialogue(ABC):
             return failures.NEED_MAIL
         return None if self._has_recipients else failures.NEED_RCPT
 
+    @property
+    def is_open(self) -> bool:
+        """Whether a transaction is open."""
+        return self._has_mail
+
+    @property
+    def takes_chunks(self) -> bool:
+        """Whether BDAT is among what is offered (RFC 3030 §2)."""
+        return self._offers().get("CHUNKING", False)
+
     @abstractmethod
     def reset(self) -> None:
         """End the transaction (RFC 5321 §4.1.1.5)."""

@@ -6,7 +6,9 @@ reply is sent, and no TLS begun, while a client's pipelined commands are), and t
 
 import asyncio
 
-HIGH_WATER = 128 * 1024
+_CRLF = b"\r\n"
+
+HIGH_WATER = 64 * 1024
 """Octets that may wait before the client is made to wait."""
 
 
@@ -36,9 +38,14 @@ class Feed:
         return self._start >= len(self._octets)
 
     @property
+    def has_ended(self) -> bool:
+        """Whether no more will come."""
+        return self._ended
+
+    @property
     def has_line(self) -> bool:
         """Whether `line` would not have to wait."""
-        return self._octets.find(b"\n", self._start) >= 0
+        return self._octets.find(_CRLF, self._start) >= 0
 
     def put(self, octets: bytes) -> None:
         """Octets came."""
@@ -55,38 +62,53 @@ class Feed:
         self._wake()
 
     def put_back(self, octets: bytes) -> None:
-        """Return what was taken too much; nothing else may be waiting."""
-        self._octets, self._start = octets, 0
+        """Return what was taken too much: it comes again, before all else that is waiting."""
+        self._octets, self._start = octets + self._octets[self._start :], 0
 
-    async def piece(self) -> bytes:
-        """Take all that is waiting, one octet at least.
+    async def piece(self, most: int | None = None) -> bytes:
+        """Take what is waiting, one octet at least, and `most` at most.
 
         Raises:
             EOFError: no more will come.
         """
         while self.is_empty:
             await self._more()
-        octets = self._octets[self._start :] if self._start else self._octets
-        self._octets, self._start = b"", 0
+        end = len(self._octets) if most is None else self._start + most
+        octets = self._octets[self._start : end]
+        self._start += len(octets)
+        if self.is_empty:
+            self._octets, self._start = b"", 0
         self._drained()
         return octets
 
+    def take_all(self) -> bytes:
+        """Take what is waiting, perhaps nothing."""
+        octets = self._octets[self._start :]
+        self._octets, self._start = b"", 0
+        return octets
+
+    async def wait(self) -> None:
+        """Wait until something is waiting, or nothing will come any more."""
+        while self.is_empty and not self._ended:
+            await self._more()
+
     async def line(self, limit: int) -> bytes:
-        """Take a line with its line end.
+        """Take a line with its line end, which is CRLF and nothing else (RFC 5321 §2.3.8).
 
         Raises:
             EOFError: no more will come.
             LineTooLong: it has more than `limit` octets.
         """
         too_long = False
-        while (end := self._octets.find(b"\n", self._start)) < 0:
+        while (end := self._octets.find(_CRLF, self._start)) < 0:
             if len(self._octets) - self._start > limit:
                 too_long = True
-                self._octets, self._start = b"", 0
+                # the LF that makes it a line end may be next
+                self._octets, self._start = b"\r" if self._octets.endswith(b"\r") else b"", 0
                 self._drained()
             await self._more()
-        line = self._octets[self._start : end + 1]
-        self._start = end + 1
+        line = self._octets[self._start : end + len(_CRLF)]
+        self._start = end + len(_CRLF)
         self._drained()
         if too_long or len(line) > limit:
             raise LineTooLong

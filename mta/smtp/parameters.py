@@ -94,7 +94,7 @@ def size(value: str | None) -> int:
 
 
 def body(value: str | None) -> BodyType:
-    """Return the value of BODY (RFC 6152 §2). BINARYMIME needs CHUNKING, which is not offered.
+    """Return the value of BODY (RFC 6152 §2). BINARYMIME is not offered: nothing here is without lines.
 
     Raises:
         Refused: it is none that is known.

@@ -21,7 +21,9 @@ from mta.smtp.feed import Feed
 smtp.log.setLevel(logging.WARNING)
 
 _MAX_UNSENT = 8 * 1024
-_LINGER = 5.0  # seconds in which a client may read its last reply
+_MAX_UNREAD = 32 * 1024
+"""Octets of replies that a client may leave unread before it is made to read them."""
+_LINGER = 5.0  # seconds in which a client may read its last reply, and end TLS
 
 
 class Gone(Exception):
@@ -30,6 +32,10 @@ class Gone(Exception):
 
 class Silent(Exception):
     """The client said nothing, or read nothing, for too long."""
+
+
+class TooSlow(Silent):
+    """The client's content comes too slowly."""
 
 
 class NoTls(Exception):
@@ -50,13 +56,15 @@ class Wire(smtp.SMTP):
         self._unsent: list[bytes] = []
         self._unsent_size = 0
         self._is_waiting = False
+        self._lingering: asyncio.TimerHandle | None = None
+        self.peer_address = "unknown"
+        """The client's IP address."""
 
     # --- asyncio's callbacks
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client is here: start its task."""
-        self._link = cast(asyncio.Transport, transport)
-        self.feed.attach(self._link)
+        self._attach(cast(asyncio.Transport, transport))
         super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
@@ -71,6 +79,8 @@ class Wire(smtp.SMTP):
     def connection_lost(self, error: Exception | None) -> None:
         """The client has left. Its task finds out by itself: what it has begun to accept is not cut short."""
         self.feed.end()
+        if self._lingering is not None:
+            self._lingering.cancel()
         asyncio.StreamReaderProtocol.connection_lost(self, error)
 
     def _reset_timeout(self, duration: float | None = None) -> None:
@@ -93,12 +103,6 @@ class Wire(smtp.SMTP):
     def task(self) -> "asyncio.Task[None] | None":
         """What serves the client."""
         return self._handler_coroutine
-
-    @property
-    def peer_address(self) -> str:
-        """The client's IP address."""
-        peer = self._link.get_extra_info("peername")
-        return str(peer[0]) if peer else "unknown"
 
     def say(self, reply: Reply) -> None:
         """Queue a reply; it leaves when the client's pipelined commands are all done (RFC 2920 §3.2)."""
@@ -153,39 +157,95 @@ class Wire(smtp.SMTP):
         finally:
             self._is_waiting = False
 
-    async def next_piece(self) -> bytes:
-        """Return the next octets, as many as there are.
+    async def next_piece(self, most: int | None = None, within: float | None = None) -> bytes:
+        """Return the next octets, as many as there are, and at most `most`; within so many seconds where that is less.
 
         Raises:
             Gone, Silent: there are none.
         """
+        if self.feed.is_empty:
+            await self.flush()
+        seconds = self._idle_seconds if within is None else min(within, self._idle_seconds)
         try:
-            async with asyncio.timeout(self._idle_seconds):
-                return await self.feed.piece()
+            async with asyncio.timeout(seconds):
+                return await self.feed.piece(most)
         except TimeoutError:
-            raise Silent from None
+            if self.feed.is_empty:
+                raise Silent from None
+            # they came in the very moment
+            return await self.feed.piece(most)
         except EOFError:
             raise Gone from None
 
-    async def encrypt(self, context: ssl.SSLContext) -> None:
-        """Send what is queued and go on under TLS. The feed must be empty: what came in clear must not survive.
+    async def talks_within(self, seconds: float) -> bool:
+        """Return whether the client says anything, without taking it.
+
+        Raises:
+            Gone: it left.
+        """
+        self._is_waiting = True
+        try:
+            async with asyncio.timeout(seconds):
+                await self.feed.wait()
+        except TimeoutError:
+            return not self.feed.is_empty
+        finally:
+            self._is_waiting = False
+        if self.feed.is_empty:
+            raise Gone
+        return True
+
+    async def encrypt(self, context: ssl.SSLContext, *, from_the_first: bool = False) -> None:
+        """Send what is queued and go on under TLS.
+
+        The feed must be empty, since what came in clear must not survive: but where TLS is what the connection begins
+        with (`from_the_first`), what has come is the beginning of the handshake.
 
         Raises:
             NoTls: the handshake failed.
         """
         self._send()
-        # no await between the last look at the feed and this call, which takes the transport away from us at once
+        if self.feed.has_ended:
+            raise NoTls("the client left")
+        link = self._link
+        # no await between the last look at the feed and the call, which takes the transport away from us at once
+        handshake = self.loop.start_tls(
+            link,
+            self,
+            context,
+            server_side=True,
+            ssl_handshake_timeout=self._handshake_seconds,
+            ssl_shutdown_timeout=_LINGER,
+        )
         try:
-            transport = await self.loop.start_tls(
-                self._link, self, context, server_side=True, ssl_handshake_timeout=self._handshake_seconds
-            )
+            if from_the_first:
+                starting = self.loop.create_task(handshake)
+                # runs behind its first step, which changes the protocol and schedules two calls; the one scheduled
+                # then runs behind those, and before the loop reads anything more
+                self.loop.call_soon(lambda: self.loop.call_soon(self._hand_over, link))
+                transport = await starting
+            else:
+                transport = await handshake
         except (OSError, ssl.SSLError) as error:
             raise NoTls(str(error)) from None
         if transport is None:
             raise NoTls("the client left")
-        self.transport = self._link = transport
+        self._attach(transport)
+        self.transport = transport
         self._writer = asyncio.StreamWriter(transport, self, self._reader, self.loop)
-        self.feed.attach(transport)
+
+    def _hand_over(self, link: asyncio.Transport) -> None:
+        """Give what came before TLS was there to it. uvloop reads before a protocol can tell it to wait."""
+        tls = link.get_protocol()
+        if tls is self or link.is_closing():
+            return  # the call failed, and says so itself
+        came, tls = self.feed.take_all(), cast(asyncio.BufferedProtocol, tls)
+        while came:
+            with memoryview(tls.get_buffer(len(came))) as room:
+                size = min(len(room), len(came))
+                room[:size] = came[:size]
+            tls.buffer_updated(size)
+            came = came[size:]
 
     def hang_up(self, *last: Reply) -> None:
         """Say something last, and close."""
@@ -195,8 +255,13 @@ class Wire(smtp.SMTP):
         if not link.is_closing():
             self._send()
             link.close()
-        if link.get_write_buffer_size():
-            self.loop.call_later(_LINGER, link.abort)
+        if self._lingering is None and (link.get_write_buffer_size() or self.is_encrypted):
+            self._lingering = self.loop.call_later(_LINGER, link.abort)
+
+    def _attach(self, link: asyncio.Transport) -> None:
+        self._link = link
+        link.set_write_buffer_limits(high=_MAX_UNREAD)
+        self.feed.attach(link)
 
     def _send(self) -> None:
         if self._unsent:

@@ -1,6 +1,8 @@
 """A client that says what it is told, to the octet."""
 
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator
 from typing import Self
 
 
@@ -42,3 +44,19 @@ class Talk:
         """Return all that comes until the server hangs up."""
         async with asyncio.timeout(20):
             return await self.reader.read()
+
+
+@contextlib.asynccontextmanager
+async def trickling(talk: Talk, octet: bytes) -> AsyncIterator[None]:
+    """Send an octet again and again meanwhile, as long as anybody takes it."""
+
+    async def trickle() -> None:
+        with contextlib.suppress(ConnectionError):
+            while True:
+                await talk.send(octet)
+                await asyncio.sleep(0.02)
+
+    async with asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(trickle())
+        yield
+        task.cancel()
