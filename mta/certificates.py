@@ -13,8 +13,9 @@ from mta.cli.certificate import self_signed
 from mta.clock import Clock
 from mta.config.settings import ServerTls, Settings
 from mta.errors import ConfigError, Problem
+from mta.submission.binding import BoundContext, end_point_of
 
-SELF_SIGNED_DAYS = 825
+SELF_SIGNED_DAYS = 824
 """As long as clients still take a self-signed certificate."""
 
 
@@ -53,11 +54,12 @@ def load_certificate(cert: Path, key: Path, tls: ServerTls) -> ServerCertificate
     Raises:
         ConfigError: the files do not belong together, or are no certificate.
     """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context = BoundContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_3 if tls.min_version == "1.3" else ssl.TLSVersion.TLSv1_2
     try:
         context.load_cert_chain(cert, key)
         der = ssl.PEM_cert_to_DER_cert(_first_certificate(cert.read_text("utf-8", "replace")))
+        context.end_point = end_point_of(der)
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
         remedy = (
             f"these two must print the same: openssl x509 -noout -pubkey -in {cert}; openssl pkey -pubout -in {key}"

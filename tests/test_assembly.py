@@ -30,7 +30,6 @@ from mta.errors import ConfigError
 from mta.mail.token import Keyring
 from mta.queue.model import Stream
 from mta.queue.seams import Hold, Host
-from mta.storage.views import StoredAccount
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 PLAIN = Settings(hostname="mail.example.com")
@@ -42,10 +41,6 @@ def changed(section: str = "", **values: Any) -> Settings:
         return PLAIN.model_copy(update=values)
     part: Part = getattr(PLAIN, section)
     return PLAIN.model_copy(update={section: part.model_copy(update=values)})
-
-
-def stored(name: str, data: str = '{"name": "%s", "domains": ["example.com"]}') -> StoredAccount:
-    return StoredAccount(name, data.replace("%s", name), NOW, NOW)
 
 
 def test_the_schedule_has_an_age_for_each_stream() -> None:
@@ -80,6 +75,29 @@ def test_routes_keep_their_order_and_lead_to_relays_that_are_trusted_or_to_a_hol
     )
     assert isinstance(second.to, Hold)
     assert "*.b.example" in second.to.reason
+
+
+def test_a_route_says_whose_mail_goes_where_and_with_which_certificate() -> None:
+    entry = RouteEntry(
+        domain="*",
+        relay=Relay.parse("lmtp:///run/lmtp"),
+        account="shop",
+        fallback=True,
+        client_cert=Path("/etc/client.pem"),
+        tls="verify",
+    )
+    (route,) = assembly.routes(changed(route=(entry,)))
+    assert (route.account, route.is_fallback) == ("shop", True)
+    assert route.to == Host(
+        "localhost",
+        0,
+        require_tls=True,
+        verify_tls=True,
+        trusted=True,
+        client_cert="/etc/client.pem",
+        lmtp=True,
+        socket="/run/lmtp",
+    )
 
 
 def test_keys_are_read_by_domain_and_domains_unsigned_on_purpose_are_known(tmp_path: Path) -> None:
@@ -126,25 +144,6 @@ def test_the_keyring_is_parsed_and_what_is_none_is_named_by_its_source() -> None
         with pytest.raises(ConfigError) as refused:
             assembly.keyring(changed(secrets=SecretsSettings(keyring=source)))
         assert refused.value.problems[0].file == place
-
-
-def test_accounts_come_from_the_configuration_and_from_the_store() -> None:
-    entry = AccountEntry(name="app", domains=("example.com",), stream="bulk")
-    directory = assembly.directory(
-        changed(account=(entry,)), [stored("shop"), stored("bare", '{"name": "bare", "password_hash": "x"}')]
-    )
-    assert {each.name: (each.domains, each.stream, each.password_hash) for each in directory} == {
-        "app": (frozenset({"example.com"}), "bulk", None),
-        "shop": (frozenset({"example.com"}), "transactional", None),
-        "bare": (frozenset(), "transactional", "x"),
-    }
-
-
-def test_an_account_that_is_in_both_is_an_error_and_all_are_named() -> None:
-    entries = tuple(AccountEntry(name=name, domains=()) for name in ("a", "b", "c"))
-    with pytest.raises(ConfigError) as refused:
-        assembly.directory(changed(account=entries), [stored("c"), stored("a")])
-    assert [problem.key for problem in refused.value.problems] == ['account "a"', 'account "c"']
 
 
 @pytest.mark.parametrize(

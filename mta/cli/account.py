@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from mta.accounts.password import generate_secret, hash_password
+from mta.accounts.scram import SALT_OCTETS, Verifier
 from mta.accounts.standing import Standing, State
 from mta.cli.app import EX_NO, App, command, fail, json_option
 from mta.cli.reading import read
@@ -92,7 +93,7 @@ def add(app: App, name: str, domains: tuple[str, ...], stream: str, as_json: boo
 @json_option
 @command
 def passwd(app: App, name: str, as_json: bool) -> None:
-    """Give an account a new password, shown once. For an account of a file, print the line to paste."""
+    """Give an account a new password, shown once. For an account of a file, print the lines to paste."""
     found = next((row for row in _accounts(app) if row["name"] == name), None)
     if found is None:
         fail(f"there is no account {name!r}; mta account list shows all", EX_NO)
@@ -101,14 +102,16 @@ def passwd(app: App, name: str, as_json: bool) -> None:
         return
     password = generate_secret(secrets.token_bytes(24))
     hashed = hash_password(password)
+    verifier = Verifier.make(password, secrets.token_bytes(SALT_OCTETS)).dump()
     output = app.output(json=as_json)
     if output.is_json:
-        output.record({"name": name, "password": password, "password_hash": hashed})
+        output.record({"name": name, "password": password, "password_hash": hashed, "scram": verifier})
         return
     output.line(f"password {password}   (shown this once; only its hash is kept)")
     output.line()
-    output.line(f'account "{name}" stands in a file: replace this line in its [[account]], then run mta reload:')
+    output.line(f'account "{name}" stands in a file: replace these lines in its [[account]], then run mta reload:')
     output.line(f'password_hash = "{hashed}"')
+    output.line(f'scram = "{verifier}"')
 
 
 @account.command("suspend")
@@ -174,6 +177,7 @@ def _accounts(app: App) -> list[dict[str, Any]]:
             "domains": list(entry.domains),
             "contact": entry.contact,
             "password": entry.password_hash is not None,
+            "scram": entry.scram is not None,
             "kept_in": "configuration",
         }
         for entry in settings.account
@@ -188,6 +192,7 @@ def _accounts(app: App) -> list[dict[str, Any]]:
                 "domains": data["domains"],
                 "contact": data.get("contact", ""),
                 "password": "password_hash" in data,
+                "scram": "scram" in data,
                 "kept_in": "store",
             }
         )

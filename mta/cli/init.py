@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from mta.accounts.password import generate_secret, hash_password
+from mta.accounts.scram import SALT_OCTETS, Verifier
 from mta.cli.app import EX_CANTCREAT, EX_DATAERR, App, command, fail, json_option
 from mta.cli.certificate import self_signed
 from mta.dkim import keys
@@ -17,7 +18,7 @@ from mta.mail.address import parse_domain
 from mta.mail.token import Keyring
 
 ACCOUNT = "app"
-CERTIFICATE_DAYS = 825
+CERTIFICATE_DAYS = 824
 """As long as clients still take a self-signed certificate."""
 
 STANDARD_PORTS = """
@@ -67,6 +68,7 @@ dkim = [
 [[account]]
 name = "{account}"
 password_hash = "{password_hash}"
+scram = "{scram}"
 domains = ["{domain}"]
 """
 
@@ -95,6 +97,7 @@ def make(folder: Path, hostname: str, domain: str, ports: str, now: datetime) ->
         ports=ports,
         account=ACCOUNT,
         password_hash=hash_password(password),
+        scram=Verifier.make(password, secrets.token_bytes(SALT_OCTETS)).dump(),
     )
     files = {
         folder / "dkim" / f"{domain}.r1.pem": keys.generate_rsa(),

@@ -7,10 +7,12 @@ import asyncio
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
-from mta.accounts.account import Login
+from mta.accounts.account import Account, Login
+from mta.accounts.allowance import DuplicateKey, Terms
 from mta.dkim.body_hash import RelaxedBodyHash
-from mta.errors import StoreFull, StoreUnavailable
+from mta.errors import OverRate, StoreFull, StoreUnavailable, UsedUp
 from mta.events import Event, EventType, Observer
 from mta.mail import failures
 from mta.mail.address import Mailbox
@@ -30,6 +32,10 @@ from mta.submission.gate import Suspended, may_send
 
 _LARGE = 256 * 1024
 """Octets above which a content is read and hashed in a thread: there it takes longer than other clients should wait."""
+_LONG_HEADER = 16 * 1024
+"""Octets of a header section above which it is taken apart there too: it may have ten thousand fields."""
+_LARGE_AT_ONCE = 2
+"""Large contents read at the same time: each may hold on to the interpreter while others wait for a reply."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +47,26 @@ class Submission:
     pieces: tuple[bytes, ...]
     """Header, blank line and body, dot-stuffing undone, in pieces of at most `Content.PIECE` octets."""
     client: Client
+    authenticated: bool = True
+    """Whether the client has proved who it is; else it is trusted because of where it is."""
+    extended: bool = True
+    """Whether it said EHLO."""
 
 
 @dataclass(frozen=True, slots=True)
 class AcceptorSettings:
-    """What goes into trace fields and return paths."""
+    """What goes into trace fields and return paths, and what holds for every account."""
 
     hostname: str
     return_path_domain: Callable[[str], str]
     """From the domain of From to the one where its bounces come back."""
     show_client_address: bool = False
+    duplicate_window: timedelta = timedelta()
+    """How long a message that is submitted again is known; 0: not at all."""
+    first_time_recipients_per_day: int = 0
+    """For accounts that have no limit of their own; 0: no limit."""
+    pools: frozenset[str] = frozenset()
+    """The pools that mail may be sent from; empty: there are none to choose from, and any name is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +81,11 @@ class _Reading:
     body_hash: bytes
     body_type: BodyType
     smtputf8: bool
+    duplicate: DuplicateKey | None
+
+
+def _nobody(domain: str, account: str) -> str | None:
+    return None
 
 
 class Acceptor:
@@ -78,7 +99,10 @@ class Acceptor:
         observer: Observer,
         ids: IdSource,
         return_paths: ReturnPaths,
+        held: Callable[[str, str], str | None] = _nobody,
     ) -> None:
+        """`held` returns why mail of an account to a domain is kept; None: it is delivered."""
+        self._held = held
         self._settings = settings
         self._store = store
         self._dispatchable = dispatchable
@@ -86,6 +110,7 @@ class Acceptor:
         self._ids = ids
         self._return_paths = return_paths
         self._promised = 0
+        self._large = asyncio.Semaphore(_LARGE_AT_ONCE)
         self.unbroken = Unbroken()
         """The acceptances that have been begun."""
 
@@ -100,24 +125,36 @@ class Acceptor:
     async def accept(self, submission: Submission, suspended: Suspended) -> Reply:
         """Return 250 when the message is on stable storage, else the refusal; then nothing of it is kept."""
         circumstances = self._circumstances(submission)
-        if sum(map(len, submission.pieces)) > _LARGE:
-            reading = await asyncio.to_thread(_read, submission, circumstances)
+        if _takes_long(submission.pieces):
+            async with self._large:
+                reading = await asyncio.to_thread(_read, submission, circumstances, self._settings)
         else:
-            reading = _read(submission, circumstances)
+            reading = _read(submission, circumstances, self._settings)
         if isinstance(reading, Reply):
             return reading
         # MAIL let it begin when another stream was free, or before the account's ratios moved
         if refusal := may_send(submission.login.account.name, reading.stream, suspended):
             return refusal
         new = self._compose(submission, circumstances, reading)
-        return await self.unbroken.run(self._commit(new, self._accepted(new)))
+        return await self.unbroken.run(self._commit(new, self._events(new), submission.login.account))
 
-    async def _commit(self, new: NewMessage, event: Event) -> Reply:
-        # what is under way elsewhere will want its room too
-        lease = max(0, min(len(new.deliveries), self._dispatchable.room() - self._promised))
+    def now(self) -> datetime:
+        """Return the time by which messages are accepted and released."""
+        return self._store.now()
+
+    async def _commit(self, new: NewMessage, events: tuple[Event, ...], account: Account) -> Reply:
+        due = [one.domain for one in new.deliveries if one.state is State.QUEUED]
+        lease = 0
+        if due and new.message.release_at is None:
+            # what is under way elsewhere will want its room too
+            lease = self._dispatchable.places(new.message, due, self._promised)
         self._promised += lease
         try:
-            accepted = await self._store.accept(new, (event,), lease)
+            accepted = await self._store.accept(new, events, lease)
+        except UsedUp as error:
+            # when there is room for what is sent later says nothing of when to submit it
+            again = error.again if new.message.release_at is None else None
+            return self._used_up(account, error, rules.after(again))
         except StoreFull:
             return failures.NO_SPACE
         except StoreUnavailable:
@@ -126,10 +163,20 @@ class Acceptor:
             self._promised -= lease
         if accepted.leased:
             self._dispatchable.hand_over([replace(one, content=new.content) for one in accepted.leased])
-        if len(accepted.leased) < len(new.deliveries):
+        if len(accepted.leased) < len(due):
             self._dispatchable.wake()
-        self._observer.observe(event)
+        for written in accepted.events:
+            self._observer.observe(written)
         return failures.queued(accepted.queue_id)
+
+    def _used_up(self, account: Account, error: UsedUp, when: str) -> Reply:
+        if isinstance(error, OverRate) and account.rate is not None:
+            return failures.over_rate(account.name, rules.in_words(account.rate), when)
+        return failures.first_time_used_up(account.name, self._first_time(account), when)
+
+    def _first_time(self, account: Account) -> int:
+        own = account.first_time_recipients_per_day
+        return self._settings.first_time_recipients_per_day if own is None else own
 
     def _circumstances(self, submission: Submission) -> Circumstances:
         recipients, client = submission.envelope.recipients, submission.client
@@ -145,10 +192,13 @@ class Acceptor:
 
     def _compose(self, submission: Submission, circumstances: Circumstances, reading: _Reading) -> NewMessage:
         envelope, control, client = submission.envelope, reading.intake.control, submission.client
+        account, now = submission.login.account, circumstances.now
+        # the time may have come while the content did
+        release_at = envelope.release_at if envelope.release_at is not None and envelope.release_at > now else None
         message = Message(
             id=circumstances.queue_id,
-            accepted_at=circumstances.now,
-            account=submission.login.account.name,
+            accepted_at=now,
+            account=account.name,
             stream=reading.stream,
             reverse_path=envelope.reverse_path,
             from_domain=reading.intake.originators[0].domain,
@@ -158,18 +208,22 @@ class Acceptor:
             body_hash=reading.body_hash,
             topic=control.topic,
             tag=control.tag,
+            pool=control.pool or account.pool,
             metadata=control.metadata,
             body_type=reading.body_type,
             smtputf8=reading.smtputf8,
+            requiretls=envelope.requiretls,
             ret=envelope.ret,
             envid=envelope.envid,
-            expires_at=None if control.expires_in is None else circumstances.now + control.expires_in,
+            release_at=release_at,
+            expires_at=None if control.expires_in is None else (release_at or now) + control.expires_in,
         )
+        terms = Terms(account.rate, self._first_time(account), reading.duplicate)
         told = {"protocol": circumstances.protocol, "helo": clean(client.name)}
         if client.tls_version is not None:
             told["tls"] = client.tls_version
             told["tls_cipher"] = client.tls_cipher or ""
-        return NewMessage(message, self._deliveries(message, envelope), reading.content, told)
+        return NewMessage(message, self._deliveries(message, envelope), reading.content, told, terms)
 
     def _deliveries(self, message: Message, envelope: Envelope) -> tuple[Delivery, ...]:
         deliveries = []
@@ -179,13 +233,39 @@ class Acceptor:
             if not message.reverse_path.is_null:
                 domain = self._settings.return_path_domain(message.from_domain)
                 return_path = Mailbox(self._return_paths.make(delivery_id), domain)
+            due_at = message.release_at or message.accepted_at
+            # at once, so that it costs no lease, no attempt and no second commit
+            kept = self._held(recipient.mailbox.domain, message.account)
+            state = State.QUEUED if kept is None else State.HELD
             deliveries.append(
-                Delivery(delivery_id, message.id, recipient, State.QUEUED, message.accepted_at, return_path)
+                Delivery(delivery_id, message.id, recipient, state, due_at, return_path, hold_reason=kept)
             )
         return tuple(deliveries)
 
+    def _events(self, new: NewMessage) -> tuple[Event, ...]:
+        kept = (one for one in new.deliveries if one.state is State.HELD and one.hold_reason is not None)
+        return (self._accepted(new), *(self._holding(new.message, one, one.hold_reason or "") for one in kept))
+
+    def _holding(self, message: Message, delivery: Delivery, reason: str) -> Event:
+        return Event(
+            id=self._ids.next(),
+            at=message.accepted_at,
+            type=EventType.HELD,
+            account=message.account,
+            stream=message.stream,
+            tag=message.tag,
+            message_id=message.message_id,
+            queue_id=message.id,
+            delivery_id=delivery.id,
+            recipient=str(delivery.recipient.mailbox),
+            reply=Reply.of(450, "4.7.0", reason),
+            metadata=message.metadata,
+            detail={"accepted_at": message.accepted_at.isoformat(), "reason": reason},
+        )
+
     def _accepted(self, new: NewMessage) -> Event:
         message = new.message
+        release = {"release_at": message.release_at.isoformat()} if message.release_at is not None else {}
         return Event(
             id=self._ids.next(),
             at=message.accepted_at,
@@ -200,20 +280,32 @@ class Acceptor:
                 "sender": str(message.reverse_path),
                 "size": message.size,
                 "recipients": len(new.deliveries),
+                **release,
                 **new.client,
             },
         )
 
 
-def _read(submission: Submission, circumstances: Circumstances) -> _Reading | Reply:
+def _takes_long(pieces: tuple[bytes, ...]) -> bool:
+    """Whether a content is so large, or has so long a header, that it is not read between two replies."""
+    size = sum(map(len, pieces))
+    return size > _LARGE or (size > _LONG_HEADER and pieces[0].find(b"\r\n\r\n", 0, _LONG_HEADER) < 0)
+
+
+def _read(submission: Submission, circumstances: Circumstances, settings: AcceptorSettings) -> _Reading | Reply:
     """Everything that depends on the octets, in one pass over them."""
     came = split_header(submission.pieces, MAX_HEADER)
     if isinstance(came, Reply):
         return came
-    intake = take_in(Header.parse(came.header), circumstances)
+    as_it_came = Header.parse(came.header)
+    intake = take_in(as_it_came, circumstances)
     if isinstance(intake, Reply):
         return intake
-    if refusal := rules.may_write_as(submission.login.account, intake):
+    if refusal := (
+        rules.may_write_as(submission.login.account, intake)
+        or rules.may_use_pool(intake.control.pool, settings.pools)
+        or rules.may_track(submission.login.account, intake.control.track)
+    ):
         return refusal
     stream = rules.stream_of(submission.login, intake.control.stream)
     if isinstance(stream, Reply):
@@ -235,7 +327,19 @@ def _read(submission: Submission, circumstances: Circumstances) -> _Reading | Re
         # must not fail at a host without it
         body_type=BodyType.SEVEN_BIT if is_ascii else BodyType.EIGHT_BIT,
         smtputf8=submission.envelope.smtputf8 and not (is_ascii and _plain_addresses(submission.envelope)),
+        duplicate=_duplicate_key(submission, as_it_came, intake, settings.duplicate_window),
     )
+
+
+def _duplicate_key(
+    submission: Submission, as_it_came: Header, intake: Intake, window: timedelta
+) -> DuplicateKey | None:
+    """By what the message is known when it is submitted again; None: it is not, for it has no name of the client's."""
+    name = as_it_came.first("message-id")
+    if not window or name is None or not name.value:
+        return None
+    account, reverse_path = submission.login.account, submission.envelope.reverse_path
+    return DuplicateKey.of(account.name, reverse_path, intake.message_id, submission.pieces, window)
 
 
 def _plain_addresses(envelope: Envelope) -> bool:
@@ -244,6 +348,9 @@ def _plain_addresses(envelope: Envelope) -> bool:
 
 
 def _protocol(submission: Submission) -> str:
-    """The `with` value (RFC 3848, RFC 6531 §4.3): everybody here has logged in."""
+    """The `with` value (RFC 3848, RFC 6531 §4.3). After HELO there is one alone, with TLS or without."""
+    if not submission.extended:
+        return "SMTP"
     base = "UTF8SMTP" if submission.envelope.smtputf8 else "ESMTP"
-    return base + ("SA" if submission.client.tls_version is not None else "A")
+    secured = "S" if submission.client.tls_version is not None else ""
+    return base + secured + ("A" if submission.authenticated else "")

@@ -1,4 +1,4 @@
-"""Whom an account may not write to, and whether it may write at all: what the door asks, and how it says no.
+"""Whom an account may not write to, whether it may write at all, and how much: what the door asks, and how it says no.
 
 Where suppressions and standings are kept, and that the queue asks again before each attempt, is left to others.
 """
@@ -6,7 +6,7 @@ Where suppressions and standings are kept, and that the queue asks again before 
 from collections.abc import Callable
 from typing import Protocol
 
-from mta.accounts.account import Login
+from mta.accounts.account import Login, Rate
 from mta.accounts.standing import Standing
 from mta.mail import failures
 from mta.mail.address import Mailbox
@@ -32,6 +32,26 @@ class Gate(Protocol):
     def suspended(self, account: str, stream: str) -> Standing | None:
         """Return the standing that suspends a stream of an account; None when it may send."""
         ...
+
+
+class Allowance(Protocol):
+    """What accounts have left of what they may do. Counted where messages are written; here it is only looked at."""
+
+    async def remaining(self, account: str, rate: Rate) -> int:
+        """Return how many deliveries the account may still cause now; never less than 0.
+
+        Raises:
+            StoreUnavailable: it cannot be read now.
+        """
+        ...
+
+
+class BoundlessAllowance:
+    """Nobody looks before the dot."""
+
+    async def remaining(self, account: str, rate: Rate) -> int:
+        """Return all that a rate allows."""
+        return rate.count
 
 
 class OpenGate:

@@ -1,4 +1,7 @@
-"""AUTH's mechanisms as exchanges of octets (RFC 4954 §4). Pure: answers go in, challenges and credentials come out."""
+"""AUTH's mechanisms as exchanges of octets (RFC 4954 §4). Pure: answers go in, challenges and credentials come out.
+
+Those that prove a password without sending it are in `scram`.
+"""
 
 import base64
 import binascii
@@ -19,15 +22,29 @@ class Credentials:
     """The authorization identity; empty: the same as the login."""
 
 
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """Who a client says it is, and whether it has proven that without a password's coming here."""
+
+    login: str = ""
+    acts_as: str = ""
+    proves: bool = False
+    trouble: str = ""
+    """Why it proves nothing, where that is no secret: in words of ours, for the operator."""
+
+
 class Malformed(Exception):
-    """An answer is base64, but not what the mechanism wants: to be treated as wrong credentials."""
+    """An answer is base64, but not what the mechanism wants: to be treated as wrong credentials.
+
+    What it says, if anything, is for the log, and quotes nothing of the answer.
+    """
 
 
-Exchange = Generator[bytes, bytes, Credentials]
-"""Yields challenges, is sent answers, returns credentials or raises `Malformed`."""
+Exchange = Generator[bytes, bytes, Credentials] | Generator[bytes, bytes, Proof]
+"""Yields challenges, is sent answers, returns who the client is or raises `Malformed`."""
 
 
-def plain() -> Exchange:
+def plain() -> Generator[bytes, bytes, Credentials]:
     """PLAIN (RFC 4616 §2)."""
     answer = yield b""
     parts = answer.split(b"\0")
@@ -37,7 +54,7 @@ def plain() -> Exchange:
     return Credentials(_text(login), password, _text(acts_as))
 
 
-def login() -> Exchange:
+def login() -> Generator[bytes, bytes, Credentials]:
     """LOGIN: never standardised, always needed; clients compare the challenges with what others send."""
     name = yield b"Username:"
     password = yield b"Password:"
@@ -46,8 +63,8 @@ def login() -> Exchange:
     return Credentials(_text(name), password)
 
 
-MECHANISMS: dict[str, Callable[[], Exchange]] = {"PLAIN": plain, "LOGIN": login}
-"""By upper-case name, in the order they are offered."""
+MECHANISMS: dict[str, Callable[[], Generator[bytes, bytes, Credentials]]] = {"PLAIN": plain, "LOGIN": login}
+"""Those that send a password, by upper-case name, in the order they are offered. The others are in `scram`."""
 
 
 def encode(challenge: bytes) -> str:
@@ -62,9 +79,12 @@ def decode(text: str) -> bytes:
         ValueError: it is none; the text is not quoted, since it may hold a password.
     """
     try:
-        return binascii.a2b_base64(text.encode("ascii"), strict_mode=True)
+        octets = binascii.a2b_base64(text.encode("ascii"), strict_mode=True)
     except (binascii.Error, UnicodeEncodeError):
         raise ValueError("not base64") from None
+    if encode(octets) != text:  # the strict mode lets padding pass that there is too much of
+        raise ValueError("not base64")
+    return octets
 
 
 def _text(octets: bytes) -> str:

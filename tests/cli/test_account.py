@@ -1,11 +1,15 @@
 """`mta account`: of the configuration and of the store."""
 
+import json
 import smtplib
+import sqlite3
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from mta.accounts.password import verify_password
+from mta.accounts.scram import Verifier
 from tests.cli.command import Command
 from tests.scenarios.house import House
 
@@ -20,6 +24,12 @@ def logs_in(house: House, name: str, password: str) -> bool:
         return True
 
 
+def proves(text: str, password: str) -> bool:
+    """Whether a verifier is of a password."""
+    kept = Verifier.parse(text)
+    return Verifier.make(password, kept.salt, kept.iterations) == kept
+
+
 def test_list_and_show_work_before_there_is_a_store(mta: Command) -> None:
     expected = {
         "name": "app",
@@ -27,6 +37,7 @@ def test_list_and_show_work_before_there_is_a_store(mta: Command) -> None:
         "domains": ["example.com"],
         "contact": "",
         "password": True,
+        "scram": True,
         "kept_in": "configuration",
         "standing": "good",
         "standings": [],
@@ -76,19 +87,33 @@ def test_an_account_that_cannot_be_is_refused(live: Command, arguments: list[str
     assert "new" not in [row["name"] for row in live("account", "list", "--json").rows]
 
 
-def test_for_an_account_of_a_file_the_line_to_paste_is_printed(mta: Command, site: Path) -> None:
+def test_for_an_account_of_a_file_the_lines_to_paste_are_printed(mta: Command, site: Path) -> None:
     answer = mta("account", "passwd", "app")
-    password, line = answer.lines[0].split()[1], answer.lines[-1]
+    password, lines = answer.lines[0].split()[1], answer.lines[-2:]
     config = site / "mta.toml"
-    old = next(each for each in config.read_text().splitlines() if each.startswith("password_hash"))
-    config.write_text(config.read_text().replace(old, line))
+    for line in lines:
+        key = line.partition(" ")[0]
+        old = next(each for each in config.read_text().splitlines() if each.startswith(f"{key} = "))
+        config.write_text(config.read_text().replace(old, line))
     assert mta("check").exit_code == 0
-    assert verify_password(line.partition('"')[2].rstrip('"'), password.encode())
+    (entry,) = tomllib.loads(config.read_text())["account"]
+    assert verify_password(entry["password_hash"], password.encode())
+    assert proves(entry["scram"], password)
 
 
-def test_json_has_the_hash_for_a_program_to_put_there(mta: Command) -> None:
+def test_json_has_what_is_kept_for_a_program_to_put_there(mta: Command) -> None:
     row = mta("account", "passwd", "app", "--json").row
     assert verify_password(row["password_hash"], row["password"].encode())
+    assert proves(row["scram"], row["password"])
+
+
+def test_an_account_made_by_command_has_a_verifier_of_its_password(live: Command, house: House) -> None:
+    made = live("account", "add", "proven", "--domain", "shop.example", "--json").row
+    passwords = [made["password"], live("account", "passwd", "proven", "--json").row["password"]]
+    assert live("account", "show", "proven", "--json").row["scram"] is True
+    with sqlite3.connect(house.folder / "data" / "queue.db") as store:
+        ((data,),) = store.execute("SELECT data FROM accounts WHERE name = 'proven'").fetchall()
+    assert [proves(json.loads(data)["scram"], password) for password in passwords] == [False, True]
 
 
 def test_an_account_is_suspended_and_reinstated(live: Command, house: House) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from mta.accounts.password import verify_password
+from mta.accounts.scram import Verifier
 from mta.cli.init import make
 from tests.cli.command import Command
 from tests.fakes.clock import START
@@ -66,6 +67,9 @@ def test_the_account_it_tells_can_log_in(nowhere: Command, tmp_path: Path) -> No
     assert account["name"] == made["account"]
     assert verify_password(account["password_hash"], made["password"].encode())
     assert made["password"].isalnum()
+    verifier = Verifier.parse(account["scram"])
+    assert Verifier.make(made["password"], verifier.salt, verifier.iterations) == verifier
+    assert len(verifier.salt) == 16
 
 
 def test_people_are_told_the_password_and_what_to_do_next(nowhere: Command, tmp_path: Path) -> None:

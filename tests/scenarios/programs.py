@@ -23,8 +23,8 @@ class Ended:
     """Of both streams."""
 
 
-async def run(*command: str | Path, stdin: bytes = b"") -> Ended:
-    """Run a program to its end."""
+async def run(*command: str | Path, stdin: bytes = b"", patience: float = PATIENCE) -> Ended:
+    """Run a program to its end, which may take `patience`, in seconds."""
     process = await asyncio.create_subprocess_exec(
         *command,
         stdin=asyncio.subprocess.PIPE,
@@ -33,7 +33,7 @@ async def run(*command: str | Path, stdin: bytes = b"") -> Ended:
         env={**os.environ, "PATH": _PATH},
     )
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(patience):
             output, _ = await process.communicate(stdin)
     finally:
         if process.returncode is None:

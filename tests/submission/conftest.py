@@ -27,8 +27,9 @@ from mta.queue.model import Claimed, Message
 from mta.reputation.suppression import Cause, Origin, Suppression
 from mta.smtp.settings import Endpoint, Kind
 from mta.submission.acceptor import Acceptor, AcceptorSettings
-from mta.submission.auth import Authenticator, OneUse
+from mta.submission.auth import Authenticator, AuthSettings, OneUse
 from mta.submission.connection import Services
+from mta.submission.lockout import LockoutSettings
 from mta.submission.server import SubmissionServer
 from mta.submission.settings import SubmissionSettings
 from tests.fakes.clock import START, FakeClock
@@ -49,13 +50,15 @@ class Hands:
     """Where leased deliveries are handed over: keeps them."""
 
     def __init__(self) -> None:
-        self.places = 0
+        self.room = 0
         self.taken: list[Claimed] = []
         self.wakes = 0
+        self.kept: dict[tuple[str, str], str] = {}
+        """Why mail of an account to a domain is held."""
 
-    def room(self) -> int:
+    def places(self, message: Message, domains: Sequence[str], promised: int = 0) -> int:
         """Return what a test set."""
-        return self.places
+        return max(0, min(len(domains), self.room - promised))
 
     def hand_over(self, claimed: Sequence[Claimed]) -> None:
         """Keep them."""
@@ -206,11 +209,19 @@ def open_house(
         clock = FakeClock()
         store, hands, watcher = MemoryStore(clock), Hands(), Watcher()
         one_use = OneUse(clock, secrets.token_bytes)
-        authenticator = Authenticator(Directory([SHOP]), one_use, executor, clock, bytes(32))
+        # nobody waits in tests: the delays of refusals are tested where they are made
+        auth = AuthSettings(lockout=LockoutSettings(delay_max=timedelta()))
+        authenticator = Authenticator(Directory([SHOP]), one_use, executor, clock, bytes(32), auth)
         return_paths = ReturnPaths(Keyring.new(bytes(32), clock.now()))
         ids = IdSource(SystemClock(), store.worker, random.Random(1))
         acceptor = Acceptor(
-            AcceptorSettings(HOSTNAME, lambda domain: f"bounces.{domain}"), store, hands, watcher, ids, return_paths
+            AcceptorSettings(HOSTNAME, lambda domain: f"bounces.{domain}"),
+            store,
+            hands,
+            watcher,
+            ids,
+            return_paths,
+            lambda domain, account: hands.kept.get((domain, account)),
         )
         base = SubmissionSettings(
             HOSTNAME, tuple(Endpoint(kind, "127.0.0.1", 0) for kind in Kind), stop_grace=timedelta(seconds=10)
@@ -225,6 +236,7 @@ def open_house(
             ids.next,
             house.counts,
             house.gate,
+            store.allowances,
         )
         async with SubmissionServer(services, server_context) as house.server:
             yield house

@@ -237,11 +237,27 @@ async def test_what_is_not_on_disk_hears_no_250(house: House, failure: StoreUnav
 async def test_as_much_is_handed_over_at_once_as_there_is_room_for(
     house: House, room: int, handed: int, wakes: int
 ) -> None:
-    house.hands.places = room
+    house.hands.room = room
     async with await house.logged_in() as talk:
         await talk.submit(HEADER + b"\r\nbody\r\n.\r\n", "b@example.net", "c@example.net")
     assert (len(house.hands.taken), house.hands.wakes) == (handed, wakes)
     assert all(one.delivery.state is State.ACTIVE and one.content for one in house.hands.taken)
+
+
+async def test_mail_that_a_route_holds_is_held_from_the_start_with_its_reason_and_never_leased(house: House) -> None:
+    house.hands.room = 9
+    house.hands.kept["example.net", "shop"] = "route example.net: hold = true"
+    house.hands.kept["example.org", "other"] = "another account's"
+    async with await house.logged_in() as talk:
+        assert (await talk.submit(HEADER + b"\r\n.\r\n", "b@example.net", "c@example.org")).startswith("250")
+    kept, free = (row.delivery for row in house.store.memory.rows.values())
+    assert (kept.state, kept.hold_reason) == (State.HELD, "route example.net: hold = true")
+    assert [one.delivery.id for one in house.hands.taken] == [free.id]
+    assert house.hands.wakes == 0
+    accepted, held = house.watcher.events
+    assert (accepted.type, accepted.detail["recipients"]) == ("accepted", 2)
+    assert (held.type, held.delivery_id, held.recipient) == ("held", kept.id, "b@example.net")
+    assert held.detail["reason"] == "route example.net: hold = true"
 
 
 class SlowStore:
@@ -264,7 +280,7 @@ class SlowStore:
 
 async def test_a_message_survives_a_client_that_leaves_right_after_the_dot(house: House) -> None:
     slow = SlowStore(house)
-    house.hands.places = 1
+    house.hands.room = 1
     async with await house.logged_in() as talk:
         for command in ("MAIL FROM:<a@own.example>", "RCPT TO:<b@example.net>", "DATA"):
             await talk.ask(command)
@@ -307,7 +323,7 @@ async def test_a_client_that_leaves_before_the_dot_leaves_nothing(house: House) 
 
 async def test_two_messages_at_once_do_not_take_the_same_place(house: House) -> None:
     slow = SlowStore(house, callers=2)
-    house.hands.places = 1
+    house.hands.room = 1
     async with await house.logged_in() as one, await house.logged_in() as two:
         submissions = [asyncio.ensure_future(talk.submit(HEADER + b"\r\n.\r\n")) for talk in (one, two)]
         async with asyncio.timeout(30):

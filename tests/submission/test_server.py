@@ -9,6 +9,7 @@ import pytest
 from aiosmtpd.smtp import SMTP
 
 from mta.errors import ConfigError
+from mta.smtp.listening import opened
 from mta.smtp.settings import Endpoint, Kind
 from mta.submission.connection import Connection, Services
 from mta.submission.server import SubmissionServer
@@ -92,11 +93,24 @@ async def test_an_endpoint_that_is_taken_is_named_and_the_others_are_closed_agai
         await asyncio.open_connection("127.0.0.1", second.addresses[0].port)
 
 
-async def test_workers_share_an_endpoint(open_house: OpenHouse) -> None:
-    async with open_house(reuse_port=True) as one:
-        shared = (Endpoint(Kind.PLAIN, "127.0.0.1", one.port()),)
-        async with open_house(reuse_port=True, endpoints=shared) as two:
-            assert two.port() == one.port()
+async def test_workers_are_handed_sockets_that_listen_already(house: House, server_context: ssl.SSLContext) -> None:
+    endpoint = Endpoint(Kind.PLAIN, "127.0.0.1", 0)
+    services = Services(
+        SubmissionSettings(HOSTNAME, (endpoint,)),
+        house.authenticator,
+        house.acceptor,
+        lambda domain: False,
+        lambda: "1",
+    )
+    with opened(endpoint, "submission.listen_plain") as listener:
+        address = listener.getsockname()
+        async with SubmissionServer(services, server_context, handed=[listener.dup()]) as one:
+            async with SubmissionServer(services, server_context, handed=[listener.dup()]) as two:
+                assert [(bound.host, bound.port) for bound in (*one.addresses, *two.addresses)] == [address, address]
+            # the other one has ended, and closed only its own hold on the socket
+            reader, writer = await asyncio.open_connection(*address)
+            assert (await reader.readline()).startswith(b"220 ")
+            writer.close()
 
 
 async def test_a_client_that_reads_nothing_does_not_fill_our_memory(open_house: OpenHouse) -> None:
