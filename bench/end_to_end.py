@@ -85,7 +85,7 @@ def wait_for(port: int, seconds: float = 30) -> None:
 
 
 class Server:
-    """The server under measurement, with its CPU time and highest memory."""
+    """The server under measurement, with the CPU time and the highest memory of all its processes."""
 
     def __init__(self, work: Path, port: int, sink: int, options: argparse.Namespace, key: Path) -> None:
         environ = dict(os.environ)
@@ -103,17 +103,28 @@ class Server:
 
     def cpu_seconds(self) -> float:
         """Return the user and system time used so far."""
-        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return sum(map(int, fields[11:15])) / TICKS
+        used = 0
+        for pid in self._processes():
+            fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+            used += sum(map(int, fields[11:15]))
+        return used / TICKS
+
+    def _processes(self) -> list[int]:
+        """Return the server's process and those it started."""
+        found = [self._process.pid]
+        for pid in found:
+            found += map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+        return found
 
     def _sample(self) -> None:
         while not self._halt.wait(0.2):
             try:
-                status = Path(f"/proc/{self._process.pid}/status").read_text()
+                every = [Path(f"/proc/{pid}/status").read_text() for pid in self._processes()]
             except OSError:
-                return
-            peak = next((line for line in status.splitlines() if line.startswith("VmHWM")), "VmHWM: 0")
-            self.peak_kb = max(self.peak_kb, int(peak.split()[1]))
+                # a process has just ended; when it is the server, `stop` ends this too
+                continue
+            peaks = [line.split()[1] for status in every for line in status.splitlines() if line.startswith("VmHWM")]
+            self.peak_kb = max(self.peak_kb, sum(map(int, peaks)))
 
     def stop(self) -> None:
         """End the server in order."""
@@ -140,12 +151,12 @@ def one_round(options: argparse.Namespace, tools: Path) -> Round:
         generator = [str(tools / "loadgen"), "--port", str(port), "--user", "u", "--password", "p"]
         generator += ["--size", str(options.size), "--conns", str(options.conns), "--domains", str(options.domains)]
         subprocess.run([*generator, "--count", str(WARM_UP), "--id-prefix", "w"], stdout=subprocess.DEVNULL, check=True)
-        _drain(sink_port, 0 if options.hold else WARM_UP)
+        drain(sink_port, 0 if options.hold else WARM_UP)
         ask_sink(sink_port, b"XRESET")
         before = server.cpu_seconds()
         run = subprocess.run([*generator, "--count", str(options.count)], stdout=subprocess.PIPE, check=True)
         load = json.loads(run.stdout)
-        seen = _drain(sink_port, 0 if options.hold else load["ok"])
+        seen = drain(sink_port, 0 if options.hold else load["ok"])
         time.sleep(0.5)
         used = server.cpu_seconds() - before
         last = load["last_ok"] if options.hold else seen["last"]
@@ -167,7 +178,8 @@ def one_round(options: argparse.Namespace, tools: Path) -> Round:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _drain(sink_port: int, wanted: int, seconds: float = 120) -> dict[str, float]:
+def drain(sink_port: int, wanted: int, seconds: float = 120) -> dict[str, float]:
+    """Wait until so many messages arrived; return the sink's counts."""
     end = time.monotonic() + seconds
     while True:
         seen: dict[str, float] = json.loads(ask_sink(sink_port, b"XSTAT")[4:])

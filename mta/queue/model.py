@@ -211,8 +211,11 @@ class SiteRest:
 class Dispatchable(Protocol):
     """Where the acceptor hands over what it committed with a lease."""
 
-    def room(self) -> int:
-        """Return how many deliveries may be leased at acceptance right now."""
+    def places(self, message: Message, domains: Sequence[str], promised: int = 0) -> int:
+        """Return how many of a message's first deliveries may be leased at acceptance, given their domains in order.
+
+        `promised` were leased for other messages and are not handed over yet.
+        """
         ...
 
     def hand_over(self, claimed: Sequence[Claimed]) -> None:

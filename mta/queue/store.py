@@ -4,13 +4,14 @@ Every method is one transaction. Due times and leases are set and compared by th
 clocks disagree do not steal from one another. Whatever is awaited here is on stable storage when it returns.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from mta.events import Event
-from mta.queue.model import Claimed, Content, NewMessage
+from mta.queue.lanes import NOTHING, Lane
+from mta.queue.model import Claimed, Content, NewMessage, Pause, SiteRest, Stream
 from mta.queue.returned import Complaint, Filed, ReturnNote
 from mta.queue.settle import Settled
 
@@ -56,13 +57,43 @@ class Store(Protocol):
         """
         ...
 
-    async def claim(self, limit: int, except_domains: Collection[str] = ()) -> list[Claimed]:
-        """Lease due deliveries, and those whose lease ran out, oldest due first, passing over some domains.
+    async def claim(
+        self, limit: int, passing: Collection[str] = (), in_hand: Mapping[Lane, int] = NOTHING, window: int = 0
+    ) -> list[Claimed]:
+        """Lease deliveries whose lease ran out, and those that are due, in turn by lanes; in a lane, oldest due first.
 
-        The suppression list is looked at in the same transaction. Passing over domains may take several of them.
+        Lanes that are paused are left out; sites that are paused are the caller's to pass over. The suppression list is
+        looked at in the same transaction. It may lease fewer than are due when it has passed over very many: `next_due`
+        is zero then.
+
+        Args:
+            limit: How many are wanted.
+            passing: Domains that have no room.
+            in_hand: How many of each lane the caller has already.
+            window: How many the caller may have in hand in all, so that no lane fills it; 0: the limit alone counts.
 
         Raises:
             StoreUnavailable: nothing was leased.
+        """
+        ...
+
+    async def claim_old(self, before: Mapping[Stream, datetime], limit: int) -> list[Claimed]:
+        """Lease waiting deliveries whose age counts from before a time, by stream, and those whose own time is over:
+        also such as are not due, or are passed over by claims. Paused lanes are left out.
+
+        Each call looks at a bounded stretch of what waits, and the next one goes on there.
+
+        Raises:
+            StoreUnavailable: nothing was leased.
+        """
+        ...
+
+    def waits(self, lane: Lane, domain: str) -> bool:
+        """Return whether something that is due waits for its turn in a lane, or in the lane for a domain; then nothing
+        newer should go before it. True for a lane that is paused, and before the first claim.
+
+        From memory, as of the last claim and what this worker wrote since: what another worker left in the store after
+        that is seen by the next claim.
         """
         ...
 
@@ -98,8 +129,45 @@ class Store(Protocol):
         """Give back leases of deliveries that were not attempted: they are due at once."""
         ...
 
+    async def give_back_of(self, worker: int) -> int:
+        """Give back all leases of a worker that is known to be dead; return how many there were.
+
+        Raises:
+            StoreUnavailable: not all were given back.
+            ValueError: it is this worker.
+        """
+        ...
+
     async def next_due(self) -> timedelta | None:
-        """Return how long until something in the store is due or a lease runs out; None when nothing waits."""
+        """Return how long until something in the store is due or a lease runs out; None when nothing waits.
+
+        What the last claim saw and left, because its domain or lane has no room, is not counted, nor what is paused.
+        """
+        ...
+
+    async def pauses(self) -> Sequence[Pause]:
+        """Return what is not to be delivered for now.
+
+        Raises:
+            StoreUnavailable: it cannot be read now.
+        """
+        ...
+
+    async def note_rest(self, site: str, rest: SiteRest | None) -> None:
+        """Note that a site is left alone for a while, or, without a rest, that it is not any more: for operators and
+        other workers to see.
+
+        Raises:
+            StoreUnavailable: nothing was written.
+        """
+        ...
+
+    async def rests(self) -> Sequence[SiteRest]:
+        """Return the sites that are left alone now, by whichever worker.
+
+        Raises:
+            StoreUnavailable: it cannot be read now.
+        """
         ...
 
     async def file(self, delivery_id: str) -> Filed | None:

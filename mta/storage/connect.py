@@ -11,6 +11,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from mta.errors import StoreFull, StoreUnavailable
+from mta.storage.checking import refuse_damaged
 from mta.storage.migrate import migrate
 
 MIN_VERSION = (3, 35, 0)
@@ -107,7 +108,7 @@ def prepare(path: str, now: int) -> None:
         with _alone(path):
             _create(path)
             with closing(connect(path)) as connection:
-                _check(connection, path)
+                refuse_damaged(connection, path)
                 migrate(connection, path, now)
     except sqlite3.Error as error:
         raise translate(path, error) from error
@@ -134,15 +135,6 @@ def _create(path: str) -> None:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
     except FileExistsError:
         os.chmod(path, 0o600)
-
-
-def _check(connection: sqlite3.Connection, path: str) -> None:
-    found = [str(row[0]) for row in connection.execute("PRAGMA quick_check(5)")]
-    if found != ["ok"]:
-        raise StoreUnavailable(
-            f"{path}: the database is damaged ({'; '.join(found)[:200]}); keep a copy of the file and its -wal, "
-            f"save what can be read with: sqlite3 {path} .recover, or restore a backup"
-        )
 
 
 def _code(error: sqlite3.Error) -> int:

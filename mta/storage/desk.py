@@ -1,64 +1,26 @@
-"""What operators change: hold, release, retry, cancel, accounts made by command, and the suppression list.
+"""What operators change: deliveries that they select, pauses, accounts made by command, and the suppression list.
 
-Every change leaves an event for each delivery and one row in the audit. A delivery that a worker has in hand is never
-touched. Large selections are changed in steps, so that accepting mail does not wait for them.
+Every change leaves its events and one row in the audit. How many deliveries are changed at once is left to `changes`.
 """
 
-import json
 import sqlite3
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Callable
 
 from mta.clock import Clock
 from mta.events import Event, EventType, Observer
 from mta.mail.address import Mailbox
 from mta.mail.ids import IdSource
-from mta.queue.model import MOVES, State
+from mta.queue.model import Pause, PauseScope
 from mta.queue.records import Detail, suppression_detail
 from mta.reputation.suppression import Suppression
+from mta.storage.changes import Changes, Order, Verb
 from mta.storage.reading import Reader
-from mta.storage.rows import Params, to_ms
+from mta.storage.rows import pause_params, to_ms
 from mta.storage.statements import Statements
 from mta.storage.suppression import Put, Suppressions
 from mta.storage.transactions import Transactions
-from mta.storage.views import Change, QueueRow, Selector
+from mta.storage.views import Change, Selector
 from mta.storage.writer import Writer
-
-_PAGE = 2000
-"""Deliveries read at once; each page looks at all that are open."""
-_STEP = 200
-"""Deliveries changed in one transaction: about 10 ms during which nothing is accepted."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Action:
-    """One kind of change: its statement, the states it may change, and the event that tells of it."""
-
-    name: str
-    statement: str
-    allowed: frozenset[State]
-    event: EventType | None
-
-
-def _moving_to(target: State) -> frozenset[State]:
-    """The states an operator may move to another: what the table of moves says, but for what a worker has in hand."""
-    return frozenset(state for state in MOVES if target in MOVES[state]) - {State.ACTIVE}
-
-
-_HOLD = _Action("queue hold", "hold", _moving_to(State.HELD), EventType.HELD)
-_RELEASE = _Action("queue release", "unhold", _moving_to(State.QUEUED), EventType.RELEASED)
-_RETRY = _Action("queue retry", "retry", frozenset({State.QUEUED}), None)
-_CANCEL = _Action("queue cancel", "cancel", _moving_to(State.CANCELLED), EventType.CANCELLED)
-
-
-@dataclass(frozen=True, slots=True)
-class _Order:
-    """Who wants what, and why."""
-
-    action: _Action
-    selector: Selector
-    who: str
-    reason: str
 
 
 class Desk:
@@ -78,7 +40,6 @@ class Desk:
     ) -> None:
         """`moved` is called when something may have become due."""
         self._writer = writer
-        self._reader = reader
         self._clock = clock
         self._ids = ids
         self._sql = statements
@@ -86,6 +47,16 @@ class Desk:
         self._suppressions = suppressions
         self._observer = observer
         self._moved = moved
+        self._changes = Changes(writer, reader, clock, ids, statements, transactions, observer, moved)
+
+    def changing(self, order: Order) -> AsyncGenerator[Change, None]:
+        """Carry out an order about deliveries, giving what came of it so far after each step. Not all is changed if
+        the caller stops listening.
+
+        Raises:
+            StoreUnavailable: not all were changed; those that were have their events.
+        """
+        return self._changes.run(order)
 
     async def hold(self, selector: Selector, who: str, reason: str) -> Change:
         """Set queued deliveries aside.
@@ -93,7 +64,7 @@ class Desk:
         Raises:
             StoreUnavailable: not all were changed; those that were have their events.
         """
-        return await self._change(_Order(_HOLD, selector, who, reason))
+        return await self._change(Order(Verb.HOLD, selector, who, reason))
 
     async def release(self, selector: Selector, who: str, reason: str) -> Change:
         """Queue held deliveries again, due at once but not before their release time.
@@ -101,7 +72,7 @@ class Desk:
         Raises:
             StoreUnavailable: not all were changed; those that were have their events.
         """
-        return await self._change(_Order(_RELEASE, selector, who, reason))
+        return await self._change(Order(Verb.RELEASE, selector, who, reason))
 
     async def retry(self, selector: Selector, who: str, reason: str) -> Change:
         """Make queued deliveries due at once, but not before their release time. Leaves an audit row and no events.
@@ -109,7 +80,7 @@ class Desk:
         Raises:
             StoreUnavailable: not all were changed.
         """
-        return await self._change(_Order(_RETRY, selector, who, reason))
+        return await self._change(Order(Verb.RETRY, selector, who, reason))
 
     async def cancel(self, selector: Selector, who: str, reason: str) -> Change:
         """End queued and held deliveries. Nobody is told; octets go with a message's last delivery.
@@ -117,7 +88,43 @@ class Desk:
         Raises:
             StoreUnavailable: not all were changed; those that were have their events.
         """
-        return await self._change(_Order(_CANCEL, selector, who, reason))
+        return await self._change(Order(Verb.CANCEL, selector, who, reason))
+
+    async def pause(self, scope: PauseScope, value: str, who: str, reason: str) -> bool:
+        """Let nothing of a scope be attempted until it is resumed. Return False, and write nothing, when it is paused.
+
+        `value` is the account, stream or site; empty for everything.
+
+        Raises:
+            StoreUnavailable: nothing was written.
+        """
+        pause = Pause(self._ids.next(), scope, value, reason, who, self._clock.now())
+        return await self._audited("queue pause", "put_pause", pause, who, reason)
+
+    async def resume(self, scope: PauseScope, value: str, who: str, reason: str) -> bool:
+        """Let what was paused be attempted again. Return False, and write nothing, when it is not paused.
+
+        Raises:
+            StoreUnavailable: nothing was written.
+        """
+        pause = Pause(self._ids.next(), scope, value, reason, who, self._clock.now())
+        resumed = await self._audited("queue resume", "remove_pause", pause, who, reason)
+        if resumed:
+            self._moved()
+        return resumed
+
+    async def _audited(self, action: str, statement: str, pause: Pause, who: str, reason: str) -> bool:
+        """Put or remove a pause; note it when that changed something."""
+        target = f"--{pause.scope} {pause.value}".rstrip()
+        audit = self._changes.audit_row(action, target, who, reason)
+
+        def unit(connection: sqlite3.Connection) -> bool:
+            if connection.execute(self._sql[statement], pause_params(pause)).rowcount == 0:
+                return False
+            connection.execute(self._sql["insert_audit"], audit)
+            return True
+
+        return await self._writer.run(unit)
 
     async def put_account(self, name: str, data: str, who: str, reason: str) -> None:
         """Make an account, or change it. `data` is JSON with the keys of an `[[account]]`; it is not looked into.
@@ -129,7 +136,7 @@ class Desk:
         event = Event(
             self._ids.next(), now, EventType.ACCOUNT_CHANGED, account=name, detail={"who": who, "reason": reason}
         )
-        audit = self._audit("account put", name, who, reason, {})
+        audit = self._changes.audit_row("account put", name, who, reason)
 
         def unit(connection: sqlite3.Connection) -> None:
             connection.execute(self._sql["put_account"], {"name": name, "data": data, "now": to_ms(now)})
@@ -146,7 +153,7 @@ class Desk:
             StoreUnavailable: nothing was written.
         """
         event = self._about(EventType.SUPPRESSION_ADDED, entry.account, entry.address, suppression_detail(entry), who)
-        audit = self._audit("suppression add", f"{entry.account} {entry.address}", who, entry.detail, {})
+        audit = self._changes.audit_row("suppression add", f"{entry.account} {entry.address}", who, entry.detail)
 
         def unit(connection: sqlite3.Connection) -> bool:
             if self._suppressions.put(connection, entry, to_ms(self._clock.now())) is Put.KEPT:
@@ -164,7 +171,7 @@ class Desk:
             StoreUnavailable: nothing was written.
         """
         event = self._about(EventType.SUPPRESSION_REMOVED, account, address, {"reason": reason}, who)
-        audit = self._audit("suppression remove", f"{account} {address}", who, reason, {})
+        audit = self._changes.audit_row("suppression remove", f"{account} {address}", who, reason)
 
         def unit(connection: sqlite3.Connection) -> bool:
             if not self._suppressions.remove(connection, account, address):
@@ -182,67 +189,11 @@ class Desk:
             self._observer.observe(event)
         return changed
 
-    async def _change(self, order: _Order) -> Change:
-        changed = active = other = 0
-        after, noted = "", False
-        while rows := await self._reader.select(order.selector, _PAGE, after):
-            after = rows[-1].id
-            allowed = [row for row in rows if row.state in order.action.allowed]
-            done: set[str] = set()
-            for start in range(0, len(allowed), _STEP):
-                done |= await self._step(order, allowed[start : start + _STEP], note=not noted)
-                noted = True
-            changed += len(done)
-            active += sum(row.state is State.ACTIVE for row in rows)
-            other += sum(row.state is not State.ACTIVE and row.id not in done for row in rows)
-        return Change(changed, active, other)
-
-    async def _step(self, order: _Order, rows: Sequence[QueueRow], *, note: bool) -> frozenset[str]:
-        """Change some deliveries in one transaction; return the ids of those whose state was still the same."""
-        audit = self._audit(order.action.name, str(order.selector), order.who, order.reason, {}) if note else None
-        events = {row.id: self._event(order, row) for row in rows}
-
-        def unit(connection: sqlite3.Connection) -> frozenset[str]:
-            if audit is not None:
-                connection.execute(self._sql["insert_audit"], audit)
-            now = to_ms(self._clock.now())
-            done = frozenset(row.id for row in rows if self._change_one(connection, order, row, now))
-            self._transactions.write_events(connection, [event for id, event in events.items() if event and id in done])
-            if order.action is _CANCEL:
-                for queue_id in {row.queue_id for row in rows if row.id in done}:
-                    self._transactions.finish(connection, queue_id, now)
-            return done
-
-        done = await self._writer.run(unit)
-        self._moved()
-        for id, event in events.items():
-            if event is not None and id in done:
-                self._observer.observe(event)
-        return done
-
-    def _change_one(self, connection: sqlite3.Connection, order: _Order, row: QueueRow, now: int) -> bool:
-        params: Params = {"id": row.id, "was": row.state.value, "now": now, "reason": order.reason}
-        return connection.execute(self._sql[order.action.statement], params).fetchone() is not None
-
-    def _event(self, order: _Order, row: QueueRow) -> Event | None:
-        if order.action.event is None:
-            return None
-        return Event(
-            id=self._ids.next(),
-            at=self._clock.now(),
-            type=order.action.event,
-            account=row.account,
-            stream=row.stream.value,
-            tag=row.tag,
-            message_id=row.message_id,
-            queue_id=row.queue_id,
-            delivery_id=row.id,
-            recipient=row.recipient,
-            site=row.site,
-            source=row.source,
-            metadata=row.metadata,
-            detail={"who": order.who, "reason": order.reason},
-        )
+    async def _change(self, order: Order) -> Change:
+        change = Change(0, 0, 0)
+        async for so_far in self._changes.run(order):
+            change = so_far
+        return change
 
     def _about(self, kind: EventType, account: str, address: Mailbox, detail: Detail, who: str) -> Event:
         return Event(
@@ -253,14 +204,3 @@ class Desk:
             recipient=str(address),
             detail={**detail, "who": who},
         )
-
-    def _audit(self, action: str, target: str, who: str, reason: str, detail: dict[str, str]) -> Params:
-        return {
-            "id": self._ids.next(),
-            "now": to_ms(self._clock.now()),
-            "who": who,
-            "action": action,
-            "target": target,
-            "reason": reason,
-            "detail": json.dumps(detail),
-        }

@@ -9,7 +9,7 @@ import json
 import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Self
 
@@ -22,7 +22,8 @@ from mta.errors import Damaged, StoreUnavailable
 from mta.events import Event, EventType
 from mta.mail.address import Mailbox
 from mta.mail.ids import first_at
-from mta.queue.model import Content, Message, State, Stream
+from mta.queue.lanes import Lane
+from mta.queue.model import Content, Message, Pause, SiteRest, State, Stream
 from mta.queue.returned import Filed, ReturnNote
 from mta.reputation.rates import Tally
 from mta.reputation.suppression import Suppression
@@ -34,7 +35,9 @@ from mta.storage.rows import (
     filed_from,
     from_ms,
     message_from,
+    pause_from,
     queue_row_from,
+    rest_from,
     return_from,
     slot_from,
     standing_from,
@@ -43,13 +46,13 @@ from mta.storage.rows import (
     use_from,
 )
 from mta.storage.statements import Statements
-from mta.storage.views import DomainRow, QueueRow, Selector, Stats, StoredAccount, Total
-
-AGES = (timedelta(minutes=15), timedelta(hours=4), timedelta(days=1))
+from mta.storage.views import KnownId, QueueRow, Selector, StoredAccount, Total, WaitingLane
 
 MAX_FOUND = 100
 WHOLE = ""
 """The stream of a standing that is the account's as a whole."""
+_LOOKED_AT = 1000
+"""Rows that are looked at in one step for what no index knows."""
 _CHUNK = 64
 """Rows that are fetched at once."""
 _HASH_HERE = 256 * 1024
@@ -96,25 +99,51 @@ class Reader:
             StoreUnavailable: they cannot be read now.
         """
         rows = await self._all("content", {"queue_id": queue_id})
-        if not rows or [row["piece"] for row in rows] != list(range(len(rows))):
+        if not rows or len(rows) != rows[0]["pieces"]:
             raise Damaged(f"{self._path}: message {queue_id}: its octets are gone, or a part of them is")
-        header, *body = (bytes(row["octets"]) for row in rows)
-        content = Content(header, tuple(body))
+        header_size = rows[0]["header_size"]
+        first, *others = (bytes(row["octets"]) for row in rows)
+        header, body = first[:header_size], (first[header_size:], *others)
+        content = Content(header, tuple(piece for piece in body if piece))
         small = sum(map(len, body)) <= _HASH_HERE
         checksum = _checksum(content) if small else await asyncio.to_thread(_checksum, content)
         if checksum != rows[0]["checksum"]:
             raise Damaged(f"{self._path}: message {queue_id}: its octets are not those that were accepted")
         return content
 
-    async def next_due(self) -> datetime | None:
-        """Return when the next delivery is due or the next lease runs out; None when nothing waits.
+    async def waiting_lanes(self) -> list[WaitingLane]:
+        """Return all lanes that have something waiting, with the time when the first of it is due.
 
         Raises:
             StoreUnavailable: it cannot be read now.
         """
-        (row,) = await self._all("next_due", {})
-        times = [row[name] for name in ("due_at", "lease_until") if row[name] is not None]
-        return from_ms(min(times)) if times else None
+        rows = await self._all("waiting_lanes", {"streams": json.dumps(list(Stream))})
+        return [WaitingLane(Lane(Stream(row["stream"]), row["account"]), from_ms(row["due_at"])) for row in rows]
+
+    async def next_lapse(self, after: datetime | None = None) -> datetime | None:
+        """Return when the next lease runs out, of those that had not run out at a time; None when there is none.
+
+        Raises:
+            StoreUnavailable: it cannot be read now.
+        """
+        (row,) = await self._all("next_lapse", {"after": 0 if after is None else to_ms(after)})
+        return None if row["lease_until"] is None else from_ms(row["lease_until"])
+
+    async def pauses(self) -> list[Pause]:
+        """Return what is not to be delivered for now.
+
+        Raises:
+            StoreUnavailable: it cannot be read now.
+        """
+        return [pause_from(row) for row in await self._all("pauses", {})]
+
+    async def rests(self) -> list[SiteRest]:
+        """Return the sites that are left alone now, by name.
+
+        Raises:
+            StoreUnavailable: it cannot be read now.
+        """
+        return [rest_from(row) for row in await self._all("rests", {"now": to_ms(self._clock.now())})]
 
     async def message(self, queue_id: str) -> Message | None:
         """Return a message, or None when the store does not know it."""
@@ -138,12 +167,28 @@ class Reader:
             "limit": limit,
         }
         if selector.id is not None:
-            name = "rows_by_id"
-        elif state is None or not state.is_final:
-            name = "rows_open"
-        else:
-            name = "rows_final"
-        return [queue_row_from(row) for row in await self._all(name, params)]
+            return [queue_row_from(row) for row in await self._all("rows_by_id", params)]
+        if state is not None and state.is_final:
+            return [queue_row_from(row) for row in await self._all("rows_final", params)]
+        return await self._select_open(selector, params, limit)
+
+    async def _select_open(self, selector: Selector, params: Params, limit: int) -> list[QueueRow]:
+        """Read open deliveries by the index of their state: neither history nor those before the first slow it down."""
+        names = [f"ids_{selector.state}"] if selector.state else ["ids_queued", "ids_active", "ids_held"]
+        # what the index does not know is looked for in the rows
+        in_rows = (selector.tag, selector.site, selector.hold_reason) != (None, None, None)
+        window = max(limit, _LOOKED_AT) if in_rows else limit
+        found: list[QueueRow] = []
+        while len(found) < limit:
+            ids = sorted([row["id"] for name in names for row in await self._all(name, params | {"limit": window})])[
+                :window
+            ]
+            rows = await self._all("rows_of", params | {"ids": json.dumps(ids), "limit": limit - len(found)})
+            found += [queue_row_from(row) for row in rows]
+            if len(ids) < window:
+                break
+            params |= {"after": ids[-1]}
+        return found
 
     async def totals(self) -> dict[State, Total]:
         """Count queued, active and held deliveries: cheap enough to be asked at every scrape."""
@@ -152,25 +197,6 @@ class Reader:
             oldest = await self._all("accepted_at", {"id": row["oldest"]}) if row["count"] else []
             totals[State(row["state"])] = Total(row["count"], from_ms(oldest[0]["accepted_at"]) if oldest else None)
         return totals
-
-    async def stats(self, domains: int = 20) -> Stats:
-        """Count open deliveries by state, and by age for the domains that have most. Reads all that are open."""
-        now = self._clock.now()
-        first, second, third = (to_ms(now - age) for age in AGES)
-        rows = await self._all("domains", {"first": first, "second": second, "third": third, "limit": domains})
-        return Stats(
-            totals=await self.totals(),
-            domains=tuple(
-                DomainRow(
-                    domain=row["domain"],
-                    count=row["count"],
-                    oldest=from_ms(row["oldest"]),
-                    by_age=(row["youngest"], row["younger"], row["older"], row["eldest"]),
-                )
-                for row in rows
-            ),
-            ages=AGES,
-        )
 
     async def find(self, text: str) -> list[str]:
         """Return the queue ids that a text means, newest first: a queue id, delivery id, Message-ID or recipient."""
@@ -265,6 +291,11 @@ class Reader:
         rows = await self._all("return", {"id": id})
         return return_from(rows[0]) if rows else None
 
+    async def known_ids(self, ids: Sequence[str]) -> list[KnownId]:
+        """Return those of some ids that are in the store, of messages and of deliveries."""
+        rows = await self._all("known_ids", {"ids": json.dumps(list(ids))})
+        return [KnownId(row["id"], row["checksum"], row["hold_reason"]) for row in rows]
+
     async def standings(self) -> list[Standing]:
         """Return every standing that was ever written, by account and stream."""
         return [standing_from(row) for row in await self._all("standings", {})]
@@ -303,6 +334,14 @@ class Reader:
     async def accounts(self) -> list[StoredAccount]:
         """Return the accounts made by command, by name."""
         return [_account(row) for row in await self._all("accounts", {})]
+
+    async def rows(self, name: str, params: Params) -> Sequence[sqlite3.Row]:
+        """Return the rows of a statement that only reads: for what is built on this.
+
+        Raises:
+            StoreUnavailable: it cannot be read now.
+        """
+        return await self._all(name, params)
 
     async def _check_version(self) -> None:
         tables = await self._connection.execute_fetchall("SELECT 1 FROM sqlite_master WHERE name = 'schema_version'")

@@ -14,7 +14,7 @@ from mta.events_json import event_from_json, event_to_json
 from mta.mail.address import Mailbox, ReversePath
 from mta.mail.envelope import BodyType, Notify, Recipient, Return
 from mta.mail.reply import EnhancedStatus, Reply
-from mta.queue.model import Claimed, Delivery, Message, State, Stream
+from mta.queue.model import Claimed, Delivery, Message, Pause, PauseScope, SiteRest, State, Stream
 from mta.queue.returned import Filed, ReturnNote
 from mta.queue.settle import Settlement
 from mta.reputation.rates import Tally
@@ -27,6 +27,8 @@ Params = dict[str, Any]
 MAX_LETTER = 1024 * 1024
 """Octets that are kept of a letter to postmaster or abuse."""
 
+# made once: `json.dumps` makes one a call when it is told of separators
+_JSON = json.JSONEncoder(separators=(",", ":"))
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 
@@ -307,6 +309,33 @@ def return_from(row: sqlite3.Row) -> ReturnNote:
     )
 
 
+def pause_params(pause: Pause) -> Params:
+    """Return the row of a pause."""
+    return {
+        "id": pause.id,
+        "scope": pause.scope.value,
+        "value": pause.value,
+        "reason": pause.reason,
+        "who": pause.who,
+        "at": to_ms(pause.at),
+    }
+
+
+def pause_from(row: sqlite3.Row) -> Pause:
+    """Read a row of `pauses`."""
+    return Pause(row["id"], PauseScope(row["scope"]), row["value"], row["reason"], row["who"], from_ms(row["at"]))
+
+
+def rest_params(rest: SiteRest) -> Params:
+    """Return the row of a site's rest."""
+    return {"site": rest.site, "until": to_ms(rest.until), "failures": rest.failures, "reason": rest.reason}
+
+
+def rest_from(row: sqlite3.Row) -> SiteRest:
+    """Read a row of `site_rests`."""
+    return SiteRest(row["site"], from_ms(row["until"]), row["failures"], row["reason"])
+
+
 def event_params(event: Event) -> Params:
     """Return the row of an event."""
     return {
@@ -318,7 +347,7 @@ def event_params(event: Event) -> Params:
         "queue_id": event.queue_id,
         "delivery_id": event.delivery_id,
         "recipient": event.recipient,
-        "data": json.dumps(event_to_json(event), separators=(",", ":")),
+        "data": _JSON.encode(event_to_json(event)),
     }
 
 
@@ -373,4 +402,6 @@ def _reply(row: sqlite3.Row) -> Reply | None:
 def _mailbox(text: str) -> Mailbox:
     # checked before it was stored; a quoted local part may hold an @, a domain never does
     local_part, _, domain = text.rpartition("@")
+    if not local_part:
+        raise ValueError(f"{text!r} is no mailbox")
     return Mailbox(local_part, domain)

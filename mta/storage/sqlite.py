@@ -7,7 +7,7 @@ import asyncio
 import os
 import random
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,29 +17,31 @@ from mta.clock import Clock
 from mta.errors import OverRate, StoreUnavailable
 from mta.events import Event, Observer
 from mta.mail.ids import IdSource
-from mta.queue.model import Claimed, Content, NewMessage
+from mta.queue.lanes import NOTHING, Lane
+from mta.queue.model import Claimed, Content, NewMessage, Pause, SiteRest, Stream
 from mta.queue.returned import Complaint, Filed, ReturnNote
 from mta.queue.settle import Settled
 from mta.queue.store import Accepted
 from mta.storage.allowance import AllowanceBook, Allowances
+from mta.storage.claims import Claims, Wanted
 from mta.storage.connect import prepare
 from mta.storage.desk import Desk
+from mta.storage.leases import Leases
+from mta.storage.moving import Moving
 from mta.storage.reading import Reader
 from mta.storage.returned import Returned
-from mta.storage.rows import to_ms
+from mta.storage.rows import rest_params, to_ms
 from mta.storage.space import FreeSpace
 from mta.storage.standing import StandingBook
 from mta.storage.statements import Statements
 from mta.storage.suppression import SuppressionList, Suppressions
-from mta.storage.transactions import START, Position, Transactions, Walk
+from mta.storage.tls import TlsBook
+from mta.storage.transactions import Transactions
 from mta.storage.views import Retention
 from mta.storage.workers import BEAT, take_number
 from mta.storage.writer import Writer, WriterSettings, folder_of
 
 LEASE = timedelta(seconds=60)
-
-_BELIEVED = timedelta(seconds=10)
-"""How long a claim goes on where the last one stopped: what another worker queued before that place waits no longer."""
 
 _PURGED_AT_ONCE = 100
 
@@ -53,17 +55,9 @@ class Units:
     """The units of work of one worker, by what they are about."""
 
     transactions: Transactions
+    claims: Claims
     suppressions: Suppressions
     returned: Returned
-
-
-@dataclass(frozen=True, slots=True)
-class _Reached:
-    """Up to a position, everything due is for these domains."""
-
-    position: Position
-    passing: frozenset[str]
-    at: datetime
 
 
 class SqliteStore:
@@ -85,6 +79,7 @@ class SqliteStore:
         self.ids = ids
         self.suppression_list = SuppressionList(reader, clock)
         self.allowances = AllowanceBook(reader, clock)
+        self.tls = TlsBook(writer, statements, clock)
         self.book = StandingBook(writer, reader, statements, units.transactions)
         self._writer = writer
         self._worker = worker
@@ -94,8 +89,8 @@ class SqliteStore:
         self._suppressions = units.suppressions
         self._returned = units.returned
         self._statements = statements
-        self._reached: _Reached | None = None
         self._beat_at = clock.now()
+        self._leases = Leases(writer, reader, clock, units.claims, worker, self._beat)
 
     @classmethod
     @asynccontextmanager
@@ -138,7 +133,7 @@ class SqliteStore:
             returned = Returned(statements, transactions, suppressions, retention.events)
             ids, space = IdSource(clock, worker, dice), FreeSpace(folder_of(path), min_free, clock)
             try:
-                units = Units(transactions, suppressions, returned)
+                units = Units(transactions, Claims(statements, worker, lease), suppressions, returned)
                 yield cls(writer, reader, ids, worker, clock, space, units, statements)
             finally:
                 # only a courtesy to whoever looks: the number rests anyway
@@ -170,7 +165,13 @@ class SqliteStore:
             self._transactions,
             self._suppressions,
             observer,
-            self._moved,
+            self._leases.lines.forget,
+        )
+
+    def moving(self) -> Moving:
+        """Return what moves a queue to another machine, or takes one in."""
+        return Moving(
+            self._writer, self.reader, self._clock, self.ids, self._statements, self._space, self._leases.lines.forget
         )
 
     async def accept(self, new: NewMessage, events: Sequence[Event], lease: int = 0) -> Accepted:
@@ -197,37 +198,43 @@ class SqliteStore:
         except OverRate:
             self.allowances.refused(new)
             raise
+        self._leases.accepted(new, accepted.leased)
         if new.terms is not None and new.terms.rate is not None:
             sent = sum(1 for delivery in new.deliveries if not delivery.state.is_final)
             self.allowances.accepted(new, max(0, sent - accepted.duplicates), reads)
         return accepted
 
-    async def claim(self, limit: int, except_domains: Collection[str] = ()) -> list[Claimed]:
-        """Lease due deliveries, and those whose lease ran out, oldest due first, passing over some domains.
+    async def claim(
+        self, limit: int, passing: Collection[str] = (), in_hand: Mapping[Lane, int] = NOTHING, window: int = 0
+    ) -> list[Claimed]:
+        """Lease deliveries whose lease ran out, and those that are due, in turn by lanes; in a lane, oldest due first.
 
-        Its cost does not grow with what waits for those domains: each transaction looks at a bounded stretch of the
-        line, and the next claim that passes over the same domains goes on where this one stopped.
+        Its cost does not grow with what waits for domains that are passed over: each transaction looks at a bounded
+        stretch of the lines, and the next claim goes on where this one stopped.
 
         Raises:
             StoreUnavailable: nothing was leased.
         """
-        if limit <= 0:
-            return []
-        passing = frozenset(except_domains)
-        position = self._start(passing)
-        claimed: list[Claimed] = []
-        while True:
-            try:
-                walk = await self._writer.run(self._claim_unit(limit - len(claimed), passing, position))
-            except StoreUnavailable:
-                if claimed:
-                    return claimed
-                raise
-            claimed += walk.claimed
-            if walk.reached is None:
-                return claimed
-            position = walk.reached
-            self._reached = _Reached(position, passing, self._began(passing))
+        return await self._leases.claim(Wanted(limit, frozenset(passing), in_hand, window))
+
+    async def claim_old(self, before: Mapping[Stream, datetime], limit: int) -> list[Claimed]:
+        """Lease waiting deliveries whose age counts from before a time, by stream, and those whose own time is over.
+
+        Raises:
+            StoreUnavailable: nothing was leased.
+        """
+        return await self._leases.claim_old(before, limit)
+
+    def waits(self, lane: Lane, domain: str) -> bool:
+        """Return whether something that is due waits for its turn in a lane, or in the lane for a domain.
+
+        From memory, as of the last claim and what this worker wrote since.
+        """
+        return self._leases.lines.waits(lane, domain, self._clock.now())
+
+    def replace_weights(self, weights: Mapping[str, int]) -> None:
+        """Let accounts have other numbers of turns from the next claim on; who is not named has one."""
+        self._leases.lines.weights = dict(weights)
 
     async def content(self, queue_id: str) -> Content:
         """Return a message's octets, after comparing them with its checksum.
@@ -248,9 +255,12 @@ class SqliteStore:
             StoreUnavailable: nothing was written.
             ValueError: the move is not allowed.
         """
-        return await self._writer.run(
+        events = await self._writer.run(
             lambda connection: self._transactions.settle(connection, settled, self._clock.now()), patient=True
         )
+        if events is not None:
+            self._leases.settled(settled)
+        return events
 
     async def file(self, delivery_id: str) -> Filed | None:
         """Return a delivery in whatever state it is; None when nothing is known of it (any more).
@@ -305,13 +315,7 @@ class SqliteStore:
         Raises:
             StoreUnavailable: no lease was renewed.
         """
-        ids = list(delivery_ids)
-
-        def unit(connection: sqlite3.Connection) -> frozenset[str]:
-            self._beat(connection)
-            return self._transactions.extend(connection, ids, self._clock.now())
-
-        return await self._writer.run(unit)
+        return await self._leases.extend(delivery_ids)
 
     async def release(self, delivery_ids: Collection[str]) -> None:
         """Give back leases of deliveries that were not attempted: they are due at once.
@@ -319,19 +323,57 @@ class SqliteStore:
         Raises:
             StoreUnavailable: the leases stand until they run out.
         """
-        ids = list(delivery_ids)
-        await self._writer.run(lambda connection: self._transactions.release(connection, ids))
-        # they may stand before the place that claims go on from
-        self._moved()
+        await self._leases.release(delivery_ids)
+
+    async def give_back_of(self, worker: int) -> int:
+        """Give back all leases of a worker that is known to be dead; return how many there were.
+
+        Raises:
+            StoreUnavailable: not all were given back.
+            ValueError: it is this worker.
+        """
+        return await self._leases.give_back_of(worker)
 
     async def next_due(self) -> timedelta | None:
         """Return how long until something in the store is due or a lease runs out; None when nothing waits.
 
+        What the last claim saw and left, because its domain or lane has no room, is not counted, nor what is paused.
+
         Raises:
             StoreUnavailable: it cannot be read now.
         """
-        due = await self.reader.next_due()
-        return None if due is None else max(timedelta(0), due - self._clock.now())
+        return await self._leases.next_due()
+
+    async def pauses(self) -> Sequence[Pause]:
+        """Return what is not to be delivered for now.
+
+        Raises:
+            StoreUnavailable: it cannot be read now.
+        """
+        return await self.reader.pauses()
+
+    async def note_rest(self, site: str, rest: SiteRest | None) -> None:
+        """Note that a site is left alone for a while, or, without a rest, that it is not any more.
+
+        Raises:
+            StoreUnavailable: nothing was written.
+        """
+
+        def unit(connection: sqlite3.Connection) -> None:
+            if rest is None:
+                connection.execute(self._statements["remove_rest"], {"site": site})
+            else:
+                connection.execute(self._statements["put_rest"], rest_params(rest))
+
+        await self._writer.run(unit, patient=True)
+
+    async def rests(self) -> Sequence[SiteRest]:
+        """Return the sites that are left alone now, by whichever worker.
+
+        Raises:
+            StoreUnavailable: it cannot be read now.
+        """
+        return await self.reader.rests()
 
     async def check(self) -> None:
         """Go through the motions of accepting a message, but write nothing.
@@ -354,31 +396,6 @@ class SqliteStore:
             return self._transactions.purge(connection, now, _PURGED_AT_ONCE) or more
 
         return await self._writer.run(unit, patient=True)
-
-    def _claim_unit(
-        self, limit: int, passing: frozenset[str], position: Position
-    ) -> Callable[[sqlite3.Connection], Walk]:
-        def unit(connection: sqlite3.Connection) -> Walk:
-            self._beat(connection)
-            return self._transactions.claim(connection, limit, passing, self._clock.now(), position)
-
-        return unit
-
-    def _start(self, passing: frozenset[str]) -> Position:
-        reached = self._reached
-        if reached is None or not reached.passing <= passing or self._clock.now() - reached.at > _BELIEVED:
-            return START
-        return reached.position
-
-    def _began(self, passing: frozenset[str]) -> datetime:
-        """Return when the walk that led here began: its place is not believed for longer by going on."""
-        now, reached = self._clock.now(), self._reached
-        going_on = reached is not None and reached.passing <= passing and now - reached.at <= _BELIEVED
-        return reached.at if reached is not None and going_on else now
-
-    def _moved(self) -> None:
-        """Something became due that may stand before the place that claims go on from."""
-        self._reached = None
 
     def _beat(self, connection: sqlite3.Connection) -> None:
         now = self._clock.now()

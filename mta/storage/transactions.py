@@ -1,10 +1,9 @@
 """The queue's units of work as plain functions of a connection. The writer gives each a transaction and commits it."""
 
 import json
-import logging
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import islice
 
@@ -16,7 +15,6 @@ from mta.queue.store import Accepted
 from mta.storage.allowance import Allowances
 from mta.storage.rows import (
     Params,
-    claimed_from,
     delivery_params,
     event_params,
     from_ms,
@@ -30,8 +28,6 @@ from mta.storage.suppression import Suppressions
 from mta.storage.tallies import add_tallies
 from mta.storage.views import Retention
 
-_log = logging.getLogger("mta.storage")
-
 BEGINNINGS = frozenset({State.QUEUED, State.HELD, State.SUPPRESSED})
 """States a delivery may have when its message is accepted."""
 
@@ -40,29 +36,6 @@ _SPARE = 1024
 
 _GIVEN_BACK = 256
 """Pages, 1 MB, by which a file is shortened at once."""
-
-WINDOW = 1000
-"""Index entries that one claim looks at: bounds its time, whatever waits for domains that are passed over."""
-
-
-@dataclass(frozen=True, slots=True)
-class Position:
-    """A place in the order of due times."""
-
-    due_at: int
-    id: str
-
-
-START = Position(-(2**62), "")
-
-
-@dataclass(frozen=True, slots=True)
-class Walk:
-    """What one claim took, and how far it looked."""
-
-    claimed: list[Claimed]
-    reached: Position | None
-    """Everything due up to here was taken or is for a domain to pass over; None: nothing due is left behind it."""
 
 
 class Transactions:
@@ -104,23 +77,6 @@ class Transactions:
         leased = self._write(connection, left.new, left.events, lease, now)
         return Accepted(left.queue_id, leased, left.events, left.duplicates)
 
-    def claim(
-        self, connection: sqlite3.Connection, limit: int, passing: Collection[str], now: datetime, start: Position
-    ) -> Walk:
-        """Lease what is due behind a position, and what lost its worker, oldest first."""
-        at = to_ms(now)
-        window = max(limit, WINDOW) if passing else limit
-        place: Params = {"now": at, "after_due": start.due_at, "after_id": start.id, "window": window}
-        lapsed = connection.execute(self._sql["lapsed"], place).fetchall()
-        due = connection.execute(self._sql["due"], place).fetchall()
-        wanted = [row for row in (*lapsed, *due) if row["domain"] not in passing]
-        ids = [row["id"] for row in wanted[:limit]]
-        more = len(due) == window and len(wanted) < limit
-        return Walk(
-            self._take(connection, ids, at),
-            Position(due[-1]["due_at"], due[-1]["id"]) if more else None,
-        )
-
     def settle(self, connection: sqlite3.Connection, settled: Settled, now: datetime) -> tuple[Event, ...] | None:
         """Write a settlement with its events, its suppression and its DSN, unless the lease was lost.
 
@@ -144,15 +100,6 @@ class Transactions:
             self.finish(connection, row["queue_id"], at)
         return events
 
-    def extend(self, connection: sqlite3.Connection, ids: Iterable[str], now: datetime) -> frozenset[str]:
-        """Renew leases that are ours; return which."""
-        params: Params = {"ids": _list(ids), "owner": self._worker, "lease_until": to_ms(now) + self._lease}
-        return frozenset(row["id"] for row in connection.execute(self._sql["extend"], params).fetchall())
-
-    def release(self, connection: sqlite3.Connection, ids: Iterable[str]) -> None:
-        """Give back leases that are ours."""
-        connection.execute(self._sql["release"], {"ids": _list(ids), "owner": self._worker})
-
     def beat(self, connection: sqlite3.Connection, now: datetime) -> None:
         """Note that this worker lives."""
         connection.execute(self._sql["worker_seen"], {"number": self._worker, "now": to_ms(now)})
@@ -165,14 +112,18 @@ class Transactions:
         """If no delivery of a message is open any more, note the time, and remove its octets unless they are kept."""
         if connection.execute(self._sql["is_open"], {"queue_id": queue_id}).fetchone()[0]:
             return
-        connection.execute(self._sql["finish_message"], {"queue_id": queue_id, "now": at})
+        done: Params = {"queue_id": queue_id, "now": at}
         if self._retention.body <= timedelta(0):
-            self._remove_content(connection, queue_id)
+            connection.execute(self._sql["delete_contents"], done)
+            connection.execute(self._sql["finish_whole"], done)
+        else:
+            connection.execute(self._sql["finish_message"], done)
 
     def write_events(self, connection: sqlite3.Connection, events: Iterable[Event]) -> None:
         """Write events in their order, and add what they count for to the tallies."""
         events = list(events)
-        connection.executemany(self._sql["insert_event"], [event_params(event) for event in events])
+        for event in events:
+            connection.execute(self._sql["insert_event"], event_params(event))
         add_tallies(connection, self._sql, events)
 
     def insert(
@@ -186,12 +137,8 @@ class Transactions:
         wrong = [one for one in new.deliveries if one.state not in BEGINNINGS]
         if wrong:
             raise ValueError(f"delivery {wrong[0].id} cannot begin as {wrong[0].state}")
-        connection.execute(self._sql["insert_message"], message_params(new.message))
-        pieces = (new.content.header, *_cut(new.content.body))
-        connection.executemany(
-            self._sql["insert_content"],
-            [{"queue_id": new.message.id, "piece": piece, "octets": octets} for piece, octets in enumerate(pieces)],
-        )
+        where = self._insert_content(connection, new.content)
+        connection.execute(self._sql["insert_message"], message_params(new.message) | where)
         rows = [delivery_params(new.message, one, at) for one in new.deliveries]
         for row in rows:
             if row["id"] in leased:
@@ -206,11 +153,17 @@ class Transactions:
         bodies = connection.execute(self._sql["bodies_to_purge"], {"before": bodies_before, "limit": limit}).fetchall()
         for row in bodies:
             self._remove_content(connection, row["id"])
-        messages: Params = {"before": to_ms(rows_before), "limit": limit}
+        old: Params = {"before": to_ms(rows_before), "limit": limit}
+        messages = [row["id"] for row in connection.execute(self._sql["messages_to_purge"], old).fetchall()]
+        for queue_id in messages:
+            # octets that were to be kept for longer go with the rows
+            self._remove_content(connection, queue_id)
+        connection.execute(self._sql["purge_messages"], {"ids": json.dumps(messages)})
         events: Params = {"before": first_at(rows_before), "limit": limit}
         removed = [
             len(bodies),
-            connection.execute(self._sql["purge_messages"], messages).rowcount,
+            len(messages),
+            connection.execute(self._sql["purge_rests"], {"before": to_ms(now), "limit": limit}).rowcount,
             connection.execute(self._sql["purge_events"], events).rowcount,
         ]
         more = self._allowances.purge(connection, now, limit)
@@ -236,26 +189,27 @@ class Transactions:
             for one in leased
         )
 
-    def _take(self, connection: sqlite3.Connection, ids: list[str], at: int) -> list[Claimed]:
-        if not ids:
-            return []
-        wanted = _list(ids)
-        connection.execute(self._sql["lease"], {"ids": wanted, "owner": self._worker, "lease_until": at + self._lease})
-        claimed = []
-        for row in connection.execute(self._sql["claimed"], {"ids": wanted, "now": at}).fetchall():
-            try:
-                claimed.append(claimed_from(row))
-            except ValueError as error:
-                # one bad row must not stop the line behind it
-                reason = f"unreadable in the store: {error}"
-                _log.error("delivery %s of message %s is held: %s", row["delivery_id"], row["id"], reason)
-                aside: Params = {"id": row["delivery_id"], "now": at, "reason": reason}
-                connection.execute(self._sql["set_aside"], aside)
-        return claimed
+    def _insert_content(self, connection: sqlite3.Connection, content: Content) -> Params:
+        """Write octets; return how they are found again."""
+        numbers = [
+            connection.execute(self._sql["insert_content"], {"octets": row}).lastrowid or 0 for row in _rows_of(content)
+        ]
+        if numbers != list(range(numbers[0], numbers[0] + len(numbers))):
+            raise sqlite3.IntegrityError(f"the pieces of one message got the numbers {numbers}")
+        return {"content_at": numbers[0], "pieces": len(numbers), "header_size": len(content.header)}
 
     def _remove_content(self, connection: sqlite3.Connection, queue_id: str) -> None:
         connection.execute(self._sql["delete_contents"], {"queue_id": queue_id})
         connection.execute(self._sql["without_content"], {"queue_id": queue_id})
+
+
+def _rows_of(content: Content) -> Iterator[bytes]:
+    """Yield the rows that octets are kept in: a header and its body share one if they are small enough."""
+    if len(content.header) + sum(map(len, content.body)) <= Content.PIECE:
+        yield b"".join((content.header, *content.body))
+    else:
+        yield content.header
+        yield from _cut(content.body)
 
 
 def _cut(body: Iterable[bytes]) -> Iterator[bytes]:
@@ -263,10 +217,6 @@ def _cut(body: Iterable[bytes]) -> Iterator[bytes]:
     for piece in body:
         for start in range(0, len(piece), Content.PIECE):
             yield piece[start : start + Content.PIECE]
-
-
-def _list(values: Iterable[str]) -> str:
-    return json.dumps(list(values))
 
 
 def _give_back(connection: sqlite3.Connection) -> bool:

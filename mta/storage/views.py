@@ -1,10 +1,10 @@
 """What operators ask of the store and what they see: values only. Who reads and changes them is left to its users."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from mta.mail.reply import Reply
+from mta.queue.lanes import Lane
 from mta.queue.model import State, Stream
 
 
@@ -76,6 +76,15 @@ class QueueRow:
 
 
 @dataclass(frozen=True, slots=True)
+class WaitingLane:
+    """A lane that has something waiting."""
+
+    lane: Lane
+    due_at: datetime
+    """When the first of it is due."""
+
+
+@dataclass(frozen=True, slots=True)
 class Total:
     """How many deliveries are in one state, and when the oldest was accepted."""
 
@@ -84,26 +93,53 @@ class Total:
 
 
 @dataclass(frozen=True, slots=True)
-class DomainRow:
-    """A domain's open deliveries, counted by the time since acceptance."""
+class AgeRow:
+    """Open deliveries of one domain, account or site, counted by the time since acceptance."""
 
-    domain: str
+    name: str
+    """Empty: of no site yet, since none was attempted."""
     count: int
     oldest: datetime
-    by_age: tuple[int, int, int, int]
-    """Within each of `Stats.ages`, and beyond."""
+    by_age: tuple[int, ...]
+    """Within each of `Shape.ages` and beyond; the sum is `count`."""
+    sites: tuple[str, ...] = ()
+    """Of a domain: where deliveries of it that wait were last attempted, as far as that was looked at."""
 
 
 @dataclass(frozen=True, slots=True)
-class Stats:
-    """The queue in numbers."""
+class LaneRow:
+    """The deliveries of an account's stream that wait."""
 
-    totals: Mapping[State, Total]
-    """Of queued, active and held."""
-    domains: tuple[DomainRow, ...]
+    lane: Lane
+    count: int
+    due_at: datetime
+    """When the first of them is due."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Open deliveries by something and by age."""
+
+    ages: tuple[timedelta, ...]
+    """Upper bounds of all columns but the last."""
+    rows: tuple[AgeRow, ...]
     """Most deliveries first."""
-    ages: tuple[timedelta, timedelta, timedelta]
-    """Upper bounds of the first three columns of `DomainRow.by_age`."""
+    is_cut: bool
+    """There are more rows than were asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRow:
+    """What an operator did."""
+
+    id: str
+    at: datetime
+    who: str
+    action: str
+    target: str
+    reason: str
+    detail: str
+    """JSON: what came of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +151,16 @@ class Change:
     """Passed over because a worker has them in hand."""
     other: int
     """Passed over because their state does not allow it."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownId:
+    """A message or a delivery that is in the store."""
+
+    id: str
+    checksum: bytes | None
+    """Of a message's octets; None: it is a delivery."""
+    hold_reason: str | None
 
 
 @dataclass(frozen=True, slots=True)

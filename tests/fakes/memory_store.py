@@ -1,7 +1,8 @@
 """The queue in memory: what `SqliteStore` does, without a disk. Both pass the same contract tests."""
 
 import hashlib
-from collections.abc import Collection, Iterable, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
@@ -12,7 +13,19 @@ from mta.errors import Damaged, StoreUnavailable
 from mta.events import Event
 from mta.mail.address import Mailbox
 from mta.queue.duplicates import Remainder
-from mta.queue.model import MOVES, Claimed, Content, Delivery, Message, NewMessage, State, Stream
+from mta.queue.lanes import NOTHING, Lane, Turns, is_paused, shares
+from mta.queue.model import (
+    MOVES,
+    Claimed,
+    Content,
+    Delivery,
+    Message,
+    NewMessage,
+    Pause,
+    SiteRest,
+    State,
+    Stream,
+)
 from mta.queue.returned import Complaint, Filed, ReturnNote
 from mta.queue.settle import Settled, Settlement
 from mta.queue.store import Accepted
@@ -52,6 +65,8 @@ class Memory:
     tallies: dict[tuple[str, str, int, int], Tally] = field(default_factory=dict)
     standings: dict[tuple[str, str], Standing] = field(default_factory=dict)
     uses: Uses = field(default_factory=Uses)
+    pauses: list[Pause] = field(default_factory=list)
+    rests: dict[str, SiteRest] = field(default_factory=dict)
     workers: int = 0
 
 
@@ -132,6 +147,10 @@ class MemoryStore:
         self.suppression_list = MemoryList(self)
         self.book = MemoryBook(self)
         self.allowances = MemoryAllowances(self.memory.uses, clock, self.fail)
+        self.weights: Mapping[str, int] = {}
+        self._turns = Turns()
+        self._left: frozenset[str] = frozenset()
+        self._looked_at: datetime | None = None
 
     @property
     def worker(self) -> int:
@@ -174,16 +193,74 @@ class MemoryStore:
             self.allowances.note(left.new, new.terms)
         return Accepted(left.queue_id, leased, left.events, left.duplicates)
 
-    async def claim(self, limit: int, except_domains: Collection[str] = ()) -> list[Claimed]:
-        """Lease what is due, oldest first."""
+    async def claim(
+        self, limit: int, passing: Collection[str] = (), in_hand: Mapping[Lane, int] = NOTHING, window: int = 0
+    ) -> list[Claimed]:
+        """Lease what lost its worker, then what is due, by lanes."""
         self.fail()
-        due = [
-            row.delivery
-            for row in self.memory.rows.values()
-            if self._is_due(row) and row.delivery.domain not in except_domains
-        ]
-        due.sort(key=lambda delivery: (delivery.due_at, delivery.id))
-        return self._take(delivery.id for delivery in due[: max(0, limit)])
+        self._left = frozenset()
+        self._looked_at = self.now()
+        rows = [row for row in self._open_to_claims() if row.delivery.domain not in passing]
+        rows.sort(key=lambda row: (row.lease_until or row.delivery.due_at, row.delivery.id))
+        taken = [row for row in rows if row.lease_until is not None and row.lease_until <= self.now()][: max(0, limit)]
+        lines = {lane: list(group) for lane, group in _by_lane(self, rows)}
+        left, hand = limit - len(taken), Counter(in_hand)
+        while left > 0 and (due := [lane for lane, line in lines.items() if line]):
+            part = shares(due, left, hand, self.weights, self._turns, window)
+            got = {lane: min(len(lines[lane]), share) for lane, share in part.items()}
+            if not part:
+                break
+            for lane, count in got.items():
+                taken += lines[lane][:count]
+                del lines[lane][:count]
+            hand.update(got)
+            left -= sum(got.values())
+            self._turns = self._turns.after(got, due, self.weights)
+        claimed = self._take(row.delivery.id for row in taken)
+        if left > 0:
+            self._left = frozenset(row.delivery.id for row in self._open_to_claims())
+        return claimed
+
+    async def claim_old(self, before: Mapping[Stream, datetime], limit: int) -> list[Claimed]:
+        """Lease what is too old, whether it is due or not."""
+        self.fail()
+        old = []
+        for row in self.memory.rows.values():
+            message = self.memory.messages[row.delivery.message_id]
+            counts_from = (message.release_at or message.accepted_at) + row.delivery.held_for
+            since = before.get(message.stream)
+            if row.delivery.state is not State.QUEUED or is_paused(self.lane_of(row), self.memory.pauses):
+                continue
+            if (since is not None and counts_from < since) or (message.expires_at and message.expires_at <= self.now()):
+                old.append(row.delivery.id)
+        return self._take(sorted(old)[:limit])
+
+    def waits(self, lane: Lane, domain: str) -> bool:
+        """Return whether something that is due waits in a lane; nothing that only waits for another domain does."""
+        if self._looked_at is None or is_paused(lane, self.memory.pauses):
+            return True
+        return any(
+            self.lane_of(row) == lane and (row.delivery.domain == domain or row.delivery.id not in self._left)
+            for row in self._open_to_claims()
+            if row.lease_until is None
+        )
+
+    async def pauses(self) -> Sequence[Pause]:
+        """Return what is not to be delivered for now."""
+        self.fail()
+        return list(self.memory.pauses)
+
+    async def note_rest(self, site: str, rest: SiteRest | None) -> None:
+        """Note that a site is left alone, or not any more."""
+        self.fail()
+        self.memory.rests.pop(site, None)
+        if rest is not None:
+            self.memory.rests[site] = rest
+
+    async def rests(self) -> Sequence[SiteRest]:
+        """Return the sites that are left alone now."""
+        self.fail()
+        return [rest for _, rest in sorted(self.memory.rests.items()) if rest.until > self.now()]
 
     async def content(self, queue_id: str) -> Content:
         """Return a message's octets."""
@@ -284,12 +361,30 @@ class MemoryStore:
                 row.delivery = replace(row.delivery, state=State.QUEUED)
                 row.owner = row.lease_until = None
 
+    async def give_back_of(self, worker: int) -> int:
+        """Give back the leases of another worker."""
+        self.fail()
+        if worker == self._worker:
+            raise ValueError(f"worker {worker} is this one, and lives")
+        theirs = [row for row in self.memory.rows.values() if row.owner == worker]
+        for row in theirs:
+            row.delivery = replace(row.delivery, state=State.QUEUED)
+            row.owner = row.lease_until = None
+        return len(theirs)
+
     async def next_due(self) -> timedelta | None:
         """Return how long until something is due."""
         self.fail()
         rows = self.memory.rows.values()
-        times = [row.lease_until for row in rows if row.lease_until is not None]
-        times += [row.delivery.due_at for row in rows if row.delivery.state is State.QUEUED]
+        leases = (row.lease_until for row in rows if row.lease_until is not None)
+        times = [until for until in leases if self._looked_at is None or until > self._looked_at]
+        times += [
+            row.delivery.due_at
+            for row in rows
+            if row.delivery.state is State.QUEUED
+            and row.delivery.id not in self._left
+            and not is_paused(self.lane_of(row), self.memory.pauses)
+        ]
         return max(timedelta(0), min(times) - self.now()) if times else None
 
     def fail(self) -> None:
@@ -369,6 +464,18 @@ class MemoryStore:
         self.memory.rows |= {one.id: _Row(one) for one in new.deliveries}
         self._finish(new.message.id)
 
+    def lane_of(self, row: _Row) -> Lane:
+        """Return the lane of a delivery."""
+        message = self.memory.messages[row.delivery.message_id]
+        return Lane(message.stream, message.account)
+
+    def _open_to_claims(self) -> list[_Row]:
+        return [
+            row
+            for row in self.memory.rows.values()
+            if self._is_due(row) and not is_paused(self.lane_of(row), self.memory.pauses)
+        ]
+
     def _is_due(self, row: _Row) -> bool:
         if row.lease_until is not None:
             return row.lease_until <= self.now()
@@ -392,6 +499,15 @@ class MemoryStore:
         rows = (row for row in self.memory.rows.values() if row.delivery.message_id == queue_id)
         if all(row.delivery.state.is_final for row in rows):
             self.memory.contents.pop(queue_id, None)
+
+
+def _by_lane(store: MemoryStore, rows: Iterable[_Row]) -> Iterable[tuple[Lane, list[_Row]]]:
+    """Return the rows that nobody leases by lane, transactional lanes first, accounts by name."""
+    lanes: dict[Lane, list[_Row]] = {}
+    for row in rows:
+        if row.lease_until is None:
+            lanes.setdefault(store.lane_of(row), []).append(row)
+    return sorted(lanes.items(), key=lambda item: (list(Stream).index(item[0].stream), item[0].account))
 
 
 def _speaker(settlement: Settlement) -> str | None:

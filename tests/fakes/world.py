@@ -61,9 +61,18 @@ class FakeRouter:
 
     def __init__(self) -> None:
         self.answers: dict[str, Site | Hold | Bounced | Deferred] = {}
+        self.gates: dict[str, asyncio.Event] = {}
+        """Domains that are looked up only when a test lets them."""
 
-    async def route(self, domain: str) -> Site | Hold | Bounced | Deferred:
+    def held(self, domain: str, account: str = "") -> str | None:
+        """Return why mail for a domain is kept."""
+        answer = self.answers.get(domain)
+        return answer.reason if isinstance(answer, Hold) else None
+
+    async def route(self, domain: str, account: str = "") -> Site | Hold | Bounced | Deferred:
         """Return the domain's site."""
+        if (gate := self.gates.get(domain)) is not None:
+            await gate.wait()
         return self.answers.get(domain) or Site(f"mx.{domain}", (Host(f"mx.{domain}", 25),))
 
 
@@ -90,6 +99,14 @@ class FakeTransport:
         """While set to an event, attempts wait for it before the dot."""
         self.gate_after_dot: asyncio.Event | None = None
         """The same, behind the dot."""
+        self.gates: dict[str, asyncio.Event] = {}
+        """The same for single sites, by name: a site that hangs."""
+        self.sites: dict[str, Outcome] = {}
+        """What every attempt at a site brings, whoever it is for, before a recipient is named."""
+        self.turns: asyncio.Semaphore | None = None
+        """While set, an attempt ends only when a test gives it a turn."""
+        self.begun: list[str] = []
+        """Whose attempt was begun, in order."""
         self.waiting = 0
         self.most_at_once = 0
         self._now = 0
@@ -102,8 +119,14 @@ class FakeTransport:
         """Make one attempt."""
         self._now += 1
         self.most_at_once = max(self.most_at_once, self._now)
+        self.begun.append(str(letter.recipient.mailbox))
         try:
-            return await self._deliver(letter, still_ours)
+            if (gate := self.gates.get(site.name)) is not None:
+                self.waiting += 1
+                await gate.wait()
+            if self.turns is not None:
+                await self.turns.acquire()
+            return self.sites.get(site.name) or await self._deliver(letter, still_ours)
         finally:
             self._now -= 1
 

@@ -4,7 +4,7 @@ import json
 import random
 import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import closing
+from contextlib import aclosing, closing
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
@@ -15,9 +15,10 @@ from mta.errors import Damaged
 from mta.events import Event, EventType
 from mta.mail.address import Mailbox
 from mta.mail.reply import Reply
-from mta.queue.model import NewMessage, State
+from mta.queue.model import NewMessage, PauseScope, State
 from mta.queue.settle import Settled, Settlement
 from mta.reputation.suppression import Cause, Origin, Suppression
+from mta.storage.changes import STEP, STEP_OCTETS, Order, Verb
 from mta.storage.desk import Desk
 from mta.storage.sqlite import SqliteStore
 from mta.storage.views import Change, Selector, StoredAccount
@@ -59,6 +60,11 @@ class Office:
 
     async def states(self, new: NewMessage) -> list[State]:
         return [row.state for row in await self.store.reader.select(Selector(id=new.message.id))]
+
+    def counted(self) -> list[dict[str, int]]:
+        """What the audit says came of each change."""
+        with closing(sqlite3.connect(self.path)) as connection:
+            return [json.loads(row[0]) for row in connection.execute("SELECT detail FROM audit ORDER BY id")]
 
     def audit(self) -> list[tuple[str, ...]]:
         with closing(sqlite3.connect(self.path)) as connection:
@@ -153,9 +159,75 @@ async def test_a_released_delivery_waits_for_its_release_time(office: Office) ->
 
 async def test_a_large_selection_is_changed_in_steps_and_whole(office: Office) -> None:
     await office.accept(*(f"u{number}@example.net" for number in range(450)))
-    assert await office.desk.hold(Selector(), "root", "odd") == Change(450, 0, 0)
+    order = Order(Verb.HOLD, Selector(), "root", "odd")
+    steps = [change.changed async for change in office.desk.changing(order)]
+    assert steps == [STEP, 2 * STEP, 450]
     assert len(office.notes.events) == 450
-    assert len(office.audit()) == 1
+    assert office.audit() == [("root", "queue hold", "everything", "odd")]
+    assert office.counted() == [{"changed": 450, "active": 0, "other": 0}]
+
+
+async def test_who_stops_listening_finds_done_and_noted_what_was_done(office: Office) -> None:
+    await office.accept(*(f"u{number}@example.net" for number in range(450)))
+    async with aclosing(office.desk.changing(Order(Verb.HOLD, Selector(), "root", "odd"))) as changes:
+        await anext(changes)
+    assert office.counted() == [{"changed": STEP, "active": 0, "other": 0}]
+    assert len(await office.store.reader.select(Selector(state=State.HELD), 1000)) == STEP
+
+
+async def test_octets_of_many_large_messages_are_not_removed_at_once(office: Office) -> None:
+    for _ in range(5):
+        large = office.letters.new(["a@example.net"])
+        # as if it were that large: the size is what the row says
+        await office.store.accept(replace(large, message=replace(large.message, size=STEP_OCTETS // 2)), [])
+    order = Order(Verb.CANCEL, Selector(), "root", "wrong")
+    assert [change.changed async for change in office.desk.changing(order)] == [2, 4, 5]
+
+
+async def test_a_whole_queue_is_not_walked_through_for_what_a_change_cannot_touch(office: Office) -> None:
+    held = await office.accept("a@example.net")
+    await office.desk.hold(Selector(), "root", "odd")
+    await office.accept("b@example.net")
+    assert await office.desk.release(Selector(), "root", "fine") == Change(1, 0, 0)
+    assert await office.states(held) == [State.QUEUED]
+
+
+@pytest.mark.parametrize(
+    ("scope", "value", "claimed"),
+    [
+        (PauseScope.ALL, "", 0),
+        (PauseScope.ACCOUNT, "app", 0),
+        (PauseScope.ACCOUNT, "other", 1),
+        (PauseScope.STREAM, "transactional", 0),
+        (PauseScope.STREAM, "bulk", 1),
+    ],
+)
+async def test_what_is_paused_is_not_claimed_until_it_is_resumed(
+    office: Office, scope: PauseScope, value: str, claimed: int
+) -> None:
+    await office.accept("a@example.net")
+    assert await office.desk.pause(scope, value, "root", "maintenance")
+    assert len(await office.store.claim(10)) == claimed
+    assert await office.desk.resume(scope, value, "root", "")
+    assert len(await office.store.claim(10)) == 1 - claimed
+
+
+async def test_a_pause_is_made_and_ended_once_each_with_an_audit_row(office: Office) -> None:
+    change = ("mx.example.net", "root", "they asked us to")
+    assert [await office.desk.pause(PauseScope.SITE, *change) for _ in range(2)] == [True, False]
+    (pause,) = await office.store.pauses()
+    assert (pause.scope, pause.value, pause.reason, pause.who) == (
+        PauseScope.SITE,
+        "mx.example.net",
+        "they asked us to",
+        "root",
+    )
+    assert [await office.desk.resume(PauseScope.SITE, *change) for _ in range(2)] == [True, False]
+    assert await office.store.pauses() == []
+    assert [row[1:3] for row in office.audit()] == [
+        ("queue pause", "--site mx.example.net"),
+        ("queue resume", "--site mx.example.net"),
+    ]
 
 
 async def test_an_account_made_by_command_is_there_and_can_be_changed(office: Office) -> None:

@@ -13,7 +13,7 @@ import pytest
 from mta.accounts.account import Rate
 from mta.accounts.allowance import Terms
 from mta.accounts.standing import State as StandingState
-from mta.errors import FirstTimeUsedUp, OverRate, StoreUnavailable
+from mta.errors import Damaged, FirstTimeUsedUp, OverRate, StoreUnavailable
 from mta.events import EventType
 from mta.mail.address import Mailbox
 from mta.queue.model import State
@@ -30,6 +30,9 @@ OLD_MESSAGE = "1jmjwvm0004mhpxc"
 # Written by the version whose schema was 2: a message to three, of which one is delivered, one bounced and was put on
 # the list, and one waits; the account's bulk is suspended by an operator.
 SECOND = Path(__file__).parent / "version2.db.gz"
+# Written by the version whose schema was 3: a message of 300 KB to three, of which one is delivered, one waits for its
+# next attempt and one is held; small ones: one waits, one is delivered, one is leased.
+THIRD = Path(__file__).parent / "version3.db.gz"
 
 
 @pytest.fixture
@@ -120,7 +123,28 @@ async def test_a_store_of_version_2_keeps_what_it_knows_and_knows_whom_an_accoun
         assert version_of(connection) == len(migrations())
 
 
-@pytest.mark.parametrize("old", [OLD, SECOND])
+async def test_a_store_of_version_3_keeps_octets_that_wait_and_counts_what_is_open(path: str) -> None:
+    Path(path).write_bytes(gzip.decompress(THIRD.read_bytes()))  # noqa: ASYNC240 - nothing else runs
+    clock = FakeClock()
+    clock.advance(30)
+    async with SqliteStore.open(path, clock, min_free=0.0, dice=random.Random(1)) as store:
+        large = await store.content("1jmjwvm0004mhpxc")
+        assert (large.header, b"".join(large.body)) == (HEADER, b"x" * 300_000)
+        (small,) = await store.claim(10)
+        assert small.message.id == "1jmjwvm0004mhpxg"
+        assert (await store.content(small.message.id)).body == (BODY,)
+        with pytest.raises(Damaged):
+            await store.content("1jmjwvm0004mhpxj")
+        totals = await store.reader.totals()
+        assert {state.value: total.count for state, total in totals.items()} == {"queued": 1, "active": 2, "held": 1}
+        new = Letters(clock).new()
+        await store.accept(new, [])
+        assert await store.content(new.message.id) == new.content
+        clock.advance(300)
+        assert {one.message.id for one in await store.claim(10)} >= {"1jmjwvm0004mhpxc"}
+
+
+@pytest.mark.parametrize("old", [OLD, SECOND, THIRD])
 def test_an_old_store_has_the_schema_of_a_new_one(path: str, tmp_path: Path, old: Path) -> None:
     Path(path).write_bytes(gzip.decompress(old.read_bytes()))
     prepare(path, 5)

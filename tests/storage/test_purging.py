@@ -1,6 +1,7 @@
 """How long things are kept: octets, rows of what is final, what came back, and what is never forgotten."""
 
 import asyncio
+import random
 from datetime import timedelta
 
 import pytest
@@ -9,15 +10,17 @@ from mta.accounts.standing import Standing
 from mta.errors import Damaged
 from mta.events import Event, EventType
 from mta.mail.address import Mailbox
+from mta.queue.model import NewMessage, State
 from mta.queue.returned import Complaint, ReturnNote
 from mta.reputation.suppression import Cause, Origin, Suppression
 from mta.storage.returned import MOST_LETTERS, MOST_REJECTED
 from mta.storage.rows import to_ms
 from mta.storage.sqlite import SqliteStore
-from mta.storage.views import Retention
+from mta.storage.views import Retention, Selector
 from tests.fakes.clock import FakeClock
 from tests.fakes.letters import Letters
 from tests.storage.disk import ask, deliver_all, open_store
+from tests.storage.rig import settled
 
 
 async def test_octets_are_kept_after_the_end_as_long_as_wanted_and_purged_then(path: str, clock: FakeClock) -> None:
@@ -125,6 +128,43 @@ async def test_of_what_anybody_may_send_only_so_much_is_kept(
         pass
     assert ask(path, "SELECT count(*), min(at) - ? FROM returns WHERE id <> 'a'", to_ms(clock.now())) == [(most, 151)]
     assert len(await store.reader.returns("bounce")) == 1
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("body", [timedelta(0), timedelta(days=1), timedelta(days=60)])
+async def test_whatever_has_happened_the_purge_touches_nothing_that_is_not_final(
+    path: str, clock: FakeClock, seed: int, body: timedelta
+) -> None:
+    dice, letters = random.Random(seed), Letters(clock)
+    accepted: dict[str, NewMessage] = {}
+    async with open_store(path, clock, retention=Retention(body=body, events=timedelta(days=30))) as store:
+        for _ in range(40):
+            new = letters.new([f"u{number}@example.net" for number in range(dice.randrange(1, 4))])
+            accepted[new.message.id] = new
+            await store.accept(new, [], lease=dice.randrange(3))
+            for one in await store.claim(dice.randrange(5)):
+                state = dice.choice((State.DELIVERED, State.BOUNCED, State.QUEUED, State.HELD, State.CANCELLED))
+                await store.settle(settled(one, state, retry_in=timedelta(days=dice.randrange(90))))
+            clock.advance(timedelta(days=dice.randrange(3)))
+            while await store.purge():
+                pass
+        clock.advance(timedelta(days=400))
+        while await store.purge():
+            pass
+        waiting = await store.reader.select(Selector(), 1000)
+        assert waiting
+        for row in waiting:
+            assert await store.content(row.queue_id) == accepted[row.queue_id].content
+        # and of the rest nothing is left
+        kept = {row.queue_id for row in waiting}
+        assert {row[0] for row in ask(path, "SELECT id FROM messages")} == kept
+        assert ask(path, "SELECT count(*) FROM contents") == [(len(kept),)]
+        counted = ask(path, "SELECT state, count FROM open_counts WHERE count > 0 ORDER BY state")
+        assert counted == ask(
+            path,
+            "SELECT state, count(*) FROM deliveries WHERE state IN ('queued', 'active', 'held') "
+            "GROUP BY state ORDER BY state",
+        )
 
 
 async def test_purging_gives_space_back(path: str, clock: FakeClock) -> None:

@@ -134,20 +134,6 @@ async def test_totals_count_what_is_open_and_know_the_oldest(
     }
 
 
-async def test_stats_count_domains_by_age(store: SqliteStore, clock: FakeClock) -> None:
-    for age, count in ((timedelta(days=2), 1), (timedelta(hours=5), 2), (timedelta(minutes=16), 3), (timedelta(0), 4)):
-        clock.step(-age)
-        await accept(store, *(f"u{number}@example.net" for number in range(count)))
-        clock.step(age)
-    await accept(store, "a@example.org")
-    stats = await store.reader.stats()
-    assert [(row.domain, row.count, row.by_age) for row in stats.domains] == [
-        ("example.net", 10, (4, 3, 2, 1)),
-        ("example.org", 1, (1, 0, 0, 0)),
-    ]
-    assert stats.domains[0].oldest == clock.now() - timedelta(days=2)
-
-
 async def test_find_understands_ids_message_ids_and_recipients(store: SqliteStore) -> None:
     first = await accept(store, "Bob@example.net")
     second = await accept(store, "Bob@example.net", "c@example.net")

@@ -15,7 +15,7 @@ from mta.mail.ids import MAX_WORKER
 from mta.queue.returned import ReturnNote
 from mta.storage.sqlite import SqliteStore
 from tests.fakes.clock import FakeClock
-from tests.fakes.letters import Letters
+from tests.fakes.letters import HEADER, Letters
 from tests.storage.disk import ask, deliver_all, open_store
 
 ROOT = Path(__file__).parents[2]
@@ -46,11 +46,12 @@ async def test_everything_acknowledged_before_a_kill_is_there_afterwards(path: s
 async def test_a_flipped_bit_is_damage_and_never_content(
     store: SqliteStore, path: str, clock: FakeClock, piece: int
 ) -> None:
-    new = Letters(clock).new()
+    new = Letters(clock).new(body=b"x" * 300_000)
     await store.accept(new, [])
-    (octets,) = ask(path, "SELECT octets FROM contents WHERE piece = ?", piece)[0]
+    at = "(SELECT content_at FROM messages) + ?"
+    (octets,) = ask(path, f"SELECT octets FROM contents WHERE id = {at}", piece)[0]
     assert isinstance(octets, bytes)
-    ask(path, "UPDATE contents SET octets = ? WHERE piece = ?", bytes([octets[0] ^ 1]) + octets[1:], piece)
+    ask(path, f"UPDATE contents SET octets = ? WHERE id = {at}", bytes([octets[0] ^ 1]) + octets[1:], piece)
     with pytest.raises(Damaged, match=new.message.id):
         await store.content(new.message.id)
 
@@ -58,12 +59,9 @@ async def test_a_flipped_bit_is_damage_and_never_content(
 async def test_a_missing_piece_is_damage(store: SqliteStore, path: str, clock: FakeClock) -> None:
     new = Letters(clock).new(body=b"x" * 600_000)
     await store.accept(new, [])
-    assert [row[0] for row in ask(path, "SELECT length(octets) FROM contents WHERE piece > 0")] == [
-        262144,
-        262144,
-        75712,
-    ]
-    ask(path, "DELETE FROM contents WHERE piece = 2")
+    pieces = [row[0] for row in ask(path, "SELECT length(octets) FROM contents ORDER BY id")]
+    assert pieces == [len(HEADER), 262144, 262144, 75712]
+    ask(path, "DELETE FROM contents WHERE length(octets) = 75712")
     with pytest.raises(Damaged, match="gone"):
         await store.content(new.message.id)
 

@@ -16,8 +16,8 @@ from tests.fakes.letters import BODY, HEADER
 from tests.storage.rig import EVENT_OF, LATER, OK, Rig, settled
 
 
-async def ids_claimed(store: Store, limit: int = 10, except_domains: tuple[str, ...] = ()) -> list[str]:
-    return [one.delivery.id for one in await store.claim(limit, except_domains)]
+async def ids_claimed(store: Store, limit: int = 10, passing: tuple[str, ...] = ()) -> list[str]:
+    return [one.delivery.id for one in await store.claim(limit, passing)]
 
 
 async def test_what_is_accepted_is_due_at_once_and_claimed_as_it_came(rig: Rig) -> None:

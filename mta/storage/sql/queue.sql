@@ -6,14 +6,15 @@
 -- Write what an accepted message is, but for its octets.
 INSERT INTO messages (
     id, accepted_at, account, stream, reverse_path, from_domain, message_id, size, checksum, body_hash, topic, tag, pool,
-    metadata, body_type, smtputf8, requiretls, ret, envid, release_at, expires_at, final_at, has_content)
+    metadata, body_type, smtputf8, requiretls, ret, envid, release_at, expires_at, final_at, content_at, pieces, header_size)
 VALUES (
     :id, :accepted_at, :account, :stream, :reverse_path, :from_domain, :message_id, :size, :checksum, :body_hash, :topic,
-    :tag, :pool, :metadata, :body_type, :smtputf8, :requiretls, :ret, :envid, :release_at, :expires_at, NULL, 1)
+    :tag, :pool, :metadata, :body_type, :smtputf8, :requiretls, :ret, :envid, :release_at, :expires_at, NULL, :content_at,
+    :pieces, :header_size)
 
 -- name: insert_content
--- Write one piece of a message's octets.
-INSERT INTO contents (queue_id, piece, octets) VALUES (:queue_id, :piece, :octets)
+-- Write one piece of a message's octets. Its number is the next one: one transaction's pieces follow one another.
+INSERT INTO contents (octets) VALUES (:octets)
 
 -- name: insert_delivery
 -- Write one delivery, leased already when an owner is given.
@@ -31,17 +32,64 @@ VALUES (
 INSERT INTO events (id, at, type, account, stream, queue_id, delivery_id, recipient, data)
 VALUES (:id, :at, :type, :account, :stream, :queue_id, :delivery_id, :recipient, :data)
 
+-- name: lanes
+-- Name a stream's accounts that have something waiting, behind one of them, and when the first of it is due: two look-ups
+-- each, however much waits.
+WITH RECURSIVE lane (account) AS (
+    SELECT min(account) FROM deliveries WHERE state = 'queued' AND stream = :stream AND account > :after
+    UNION ALL
+    SELECT (SELECT min(d.account) FROM deliveries AS d
+            WHERE d.state = 'queued' AND d.stream = :stream AND d.account > lane.account)
+    FROM lane WHERE lane.account IS NOT NULL LIMIT :limit)
+SELECT account, (SELECT min(d.due_at) FROM deliveries AS d
+                 WHERE d.state = 'queued' AND d.stream = :stream AND d.account = lane.account) AS due_at
+FROM lane WHERE account IS NOT NULL
+
 -- name: due
--- Look at the next deliveries that are due, oldest first, behind a position of the same order.
+-- Look at a lane's next deliveries, the first due ones first, behind a position of the same order. The last of them may
+-- not be due yet.
 SELECT due_at, id, domain FROM deliveries
-WHERE state = 'queued' AND due_at <= :now AND (due_at, id) > (:after_due, :after_id)
+WHERE state = 'queued' AND stream = :stream AND account = :account AND (due_at, id) > (:after_due, :after_id)
 ORDER BY due_at, id LIMIT :window
 
+-- name: due_to
+-- Look at a lane's deliveries to one domain that are due up to a time.
+SELECT id FROM deliveries
+WHERE state = 'queued' AND stream = :stream AND account = :account AND domain = :domain AND due_at <= :until
+ORDER BY due_at, id LIMIT :limit
+
+-- name: due_domains
+-- Name domains of a lane behind one of them, in the order of their names, and when the first delivery to each is due: two
+-- look-ups each, however much waits.
+WITH RECURSIVE next (domain) AS (
+    SELECT min(domain) FROM deliveries
+    WHERE state = 'queued' AND stream = :stream AND account = :account AND domain > :after
+    UNION ALL
+    SELECT (SELECT min(d.domain) FROM deliveries AS d
+            WHERE d.state = 'queued' AND d.stream = :stream AND d.account = :account AND d.domain > next.domain)
+    FROM next WHERE next.domain IS NOT NULL LIMIT :limit)
+SELECT domain, (SELECT min(d.due_at) FROM deliveries AS d
+                WHERE d.state = 'queued' AND d.stream = :stream AND d.account = :account AND d.domain = next.domain)
+    AS due_at
+FROM next WHERE domain IS NOT NULL
+
 -- name: lapsed
--- Look at deliveries whose lease ran out.
-SELECT lease_until AS due_at, id, domain FROM deliveries
-WHERE state = 'active' AND lease_until <= :now
-ORDER BY lease_until, id LIMIT :window
+-- Look at deliveries whose lease ran out, but for some domains: there are no more of them than workers had in hand.
+SELECT id, stream, account FROM deliveries
+WHERE state = 'active' AND lease_until <= :now AND domain NOT IN (SELECT value FROM json_each(:passing))
+ORDER BY lease_until LIMIT :limit
+
+-- name: old
+-- Look at waiting deliveries in the order of acceptance, those of a stretch of it, and from when each one's age counts.
+SELECT id, stream, account, coalesce(release_at, accepted_at) + held_for AS age_from FROM deliveries
+WHERE state = 'queued' AND id > :after AND id < :until
+ORDER BY id LIMIT :window
+
+-- name: out_of_time
+-- Look at waiting deliveries whose own time is over.
+SELECT id, stream, account FROM deliveries
+WHERE state = 'queued' AND expires_at IS NOT NULL AND expires_at <= :now
+ORDER BY expires_at, id LIMIT :limit
 
 -- name: lease
 -- Lease deliveries to a worker.
@@ -83,13 +131,19 @@ SELECT EXISTS (SELECT 1 FROM deliveries WHERE queue_id = :queue_id AND state IN 
 -- Note when a message's last delivery became final.
 UPDATE messages SET final_at = :now WHERE id = :queue_id
 
+-- name: finish_whole
+-- Note when a message's last delivery became final, and say where its octets were that are not kept.
+UPDATE messages SET final_at = :now, content_at = NULL WHERE id = :queue_id
+
 -- name: delete_contents
--- Remove a message's octets.
-DELETE FROM contents WHERE queue_id = :queue_id
+-- Remove a message's octets, before it is noted that they are gone.
+DELETE FROM contents
+WHERE id >= (SELECT content_at FROM messages WHERE id = :queue_id)
+  AND id < (SELECT content_at + pieces FROM messages WHERE id = :queue_id)
 
 -- name: without_content
 -- Note that a message's octets are gone.
-UPDATE messages SET has_content = 0 WHERE id = :queue_id
+UPDATE messages SET content_at = NULL WHERE id = :queue_id
 
 -- name: extend
 -- Renew the leases that are still ours.
@@ -101,15 +155,26 @@ RETURNING id
 -- Give back leases that are still ours. The due time stays, so that a delivery does not lose its place in the line.
 UPDATE deliveries SET state = 'queued', owner = NULL, lease_until = NULL
 WHERE id IN (SELECT value FROM json_each(:ids)) AND state = 'active' AND owner = :owner
+RETURNING stream, account, domain
+
+-- name: give_back
+-- Give back some leases of a worker that is gone.
+UPDATE deliveries SET state = 'queued', owner = NULL, lease_until = NULL
+WHERE id IN (SELECT id FROM deliveries WHERE state = 'active' AND owner = :owner LIMIT :limit)
+RETURNING stream, account, domain
 
 -- name: bodies_to_purge
 -- Name messages whose octets have been kept long enough.
-SELECT id FROM messages WHERE final_at IS NOT NULL AND has_content = 1 AND final_at <= :before ORDER BY final_at LIMIT :limit
+SELECT id FROM messages
+WHERE final_at IS NOT NULL AND content_at IS NOT NULL AND final_at <= :before ORDER BY final_at LIMIT :limit
+
+-- name: messages_to_purge
+-- Name messages that have been final long enough.
+SELECT id FROM messages WHERE final_at IS NOT NULL AND final_at <= :before ORDER BY final_at LIMIT :limit
 
 -- name: purge_messages
--- Forget messages that have been final long enough, and with them their deliveries.
-DELETE FROM messages WHERE id IN (
-    SELECT id FROM messages WHERE final_at IS NOT NULL AND final_at <= :before ORDER BY final_at LIMIT :limit)
+-- Forget messages, and with them their deliveries.
+DELETE FROM messages WHERE id IN (SELECT value FROM json_each(:ids)) AND final_at IS NOT NULL
 
 -- name: purge_events
 -- Forget old events.
@@ -138,3 +203,25 @@ UPDATE workers SET seen_at = :now WHERE number = :number
 -- name: worker_ended
 -- Note that a worker ended in order.
 UPDATE workers SET seen_at = :now, ended_at = :now WHERE number = :number
+
+-- name: put_pause
+-- Note what is not to be delivered for now, unless that is noted already.
+INSERT INTO pauses (id, scope, value, reason, who, at) VALUES (:id, :scope, :value, :reason, :who, :at)
+ON CONFLICT (scope, value) DO NOTHING
+
+-- name: remove_pause
+-- Let it be delivered again.
+DELETE FROM pauses WHERE scope = :scope AND value = :value
+
+-- name: put_rest
+-- Note that a site is left alone.
+INSERT INTO site_rests (site, until, failures, reason) VALUES (:site, :until, :failures, :reason)
+ON CONFLICT (site) DO UPDATE SET until = excluded.until, failures = excluded.failures, reason = excluded.reason
+
+-- name: remove_rest
+-- Note that a site is not left alone any more.
+DELETE FROM site_rests WHERE site = :site
+
+-- name: purge_rests
+-- Forget rests that ended long ago.
+DELETE FROM site_rests WHERE site IN (SELECT site FROM site_rests WHERE until <= :before ORDER BY until LIMIT :limit)

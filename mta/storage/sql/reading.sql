@@ -4,15 +4,28 @@
 -- Say which migration was the last.
 SELECT max(version) FROM schema_version
 
--- name: next_due
--- Find the earliest due time and the earliest end of a lease.
-SELECT (SELECT min(due_at) FROM deliveries WHERE state = 'queued') AS due_at,
-       (SELECT min(lease_until) FROM deliveries WHERE state = 'active') AS lease_until
+-- name: waiting_lanes
+-- Name all lanes with something waiting, and when the first of it is due: three look-ups each, however much waits.
+WITH RECURSIVE lane (stream, account) AS (
+    SELECT value, (SELECT min(account) FROM deliveries WHERE state = 'queued' AND stream = value)
+    FROM json_each(:streams)
+    UNION ALL
+    SELECT lane.stream, (SELECT min(d.account) FROM deliveries AS d
+                         WHERE d.state = 'queued' AND d.stream = lane.stream AND d.account > lane.account)
+    FROM lane WHERE lane.account IS NOT NULL)
+SELECT stream, account, (SELECT min(d.due_at) FROM deliveries AS d
+                         WHERE d.state = 'queued' AND d.stream = lane.stream AND d.account = lane.account) AS due_at
+FROM lane WHERE account IS NOT NULL
+
+-- name: next_lapse
+-- Say when the first lease runs out behind a time.
+SELECT min(lease_until) AS lease_until FROM deliveries WHERE state = 'active' AND lease_until > :after
 
 -- name: content
 -- Read a message's octets in order, with its checksum.
-SELECT m.checksum, c.piece, c.octets FROM messages AS m JOIN contents AS c ON c.queue_id = m.id
-WHERE m.id = :queue_id ORDER BY c.piece
+SELECT m.checksum, m.header_size, m.pieces, c.octets
+FROM messages AS m JOIN contents AS c ON c.id >= m.content_at AND c.id < m.content_at + m.pieces
+WHERE m.id = :queue_id ORDER BY c.id
 
 -- name: message
 -- Read one message.
@@ -31,21 +44,41 @@ WHERE id IN (SELECT id FROM deliveries WHERE id = :id UNION SELECT id FROM deliv
   AND (:site IS NULL OR site = :site)
 ORDER BY id LIMIT :limit
 
--- name: rows_open
--- Read deliveries that may still be attempted, through the partial indexes: history does not slow this down.
-WITH open (id) AS (
-    SELECT id FROM deliveries WHERE state = 'queued' AND (:domain IS NULL OR domain = :domain)
-    UNION ALL SELECT id FROM deliveries WHERE state = 'active' AND (:domain IS NULL OR domain = :domain)
-    UNION ALL SELECT id FROM deliveries WHERE state = 'held' AND (:domain IS NULL OR domain = :domain))
-SELECT * FROM queue_rows
-WHERE id IN (SELECT id FROM open)
-  AND id > :after
+-- name: ids_queued
+-- Name waiting deliveries in the order of acceptance, behind one of them: index entries only.
+SELECT id FROM deliveries WHERE state = 'queued' AND id > :after
   AND (:account IS NULL OR account = :account)
+  AND (:domain IS NULL OR domain = :domain)
+  AND (:stream IS NULL OR stream = :stream)
+  AND (:accepted_before IS NULL OR accepted_at <= :accepted_before)
+ORDER BY id LIMIT :limit
+
+-- name: ids_active
+-- Name leased deliveries: there are no more of them than workers have in hand, all of which are read. The signs keep
+-- SQLite from walking the table by its key instead.
+SELECT id FROM deliveries WHERE state = 'active' AND +id > :after
+  AND (:account IS NULL OR account = :account)
+  AND (:domain IS NULL OR domain = :domain)
+  AND (:stream IS NULL OR stream = :stream)
+ORDER BY +id LIMIT :limit
+
+-- name: ids_held
+-- Name held deliveries in the order of acceptance, behind one of them: index entries only.
+SELECT id FROM deliveries WHERE state = 'held' AND id > :after
+  AND (:account IS NULL OR account = :account)
+  AND (:domain IS NULL OR domain = :domain)
+  AND (:stream IS NULL OR stream = :stream)
+  AND (:accepted_before IS NULL OR accepted_at <= :accepted_before)
+ORDER BY id LIMIT :limit
+
+-- name: rows_of
+-- Read deliveries by their ids, as far as they are still open.
+SELECT * FROM queue_rows
+WHERE id IN (SELECT value FROM json_each(:ids)) AND state IN ('queued', 'active', 'held')
   AND (:state IS NULL OR state = :state)
   AND (:accepted_before IS NULL OR accepted_at <= :accepted_before)
   AND (:tag IS NULL OR tag = :tag)
   AND (:site IS NULL OR site = :site)
-  AND (:stream IS NULL OR stream = :stream)
   AND (:hold_reason IS NULL OR substr(hold_reason, 1, length(:hold_reason)) = :hold_reason)
 ORDER BY id LIMIT :limit
 
@@ -61,27 +94,17 @@ WHERE state = :state AND id > :after
 ORDER BY id LIMIT :limit
 
 -- name: totals
--- Count open deliveries by state, and name the oldest of each: index entries only.
-SELECT 'queued' AS state, count(*) AS count, min(id) AS oldest FROM deliveries WHERE state = 'queued'
-UNION ALL SELECT 'active', count(*), min(id) FROM deliveries WHERE state = 'active'
-UNION ALL SELECT 'held', count(*), min(id) FROM deliveries WHERE state = 'held'
+-- Read how many deliveries are open by state, which is kept, and the oldest of each: the first entry of an index, and of
+-- leased ones no more than workers have in hand.
+SELECT state, count,
+       CASE state WHEN 'queued' THEN (SELECT min(id) FROM deliveries WHERE state = 'queued')
+                  WHEN 'held' THEN (SELECT min(id) FROM deliveries WHERE state = 'held')
+                  ELSE (SELECT min(+id) FROM deliveries WHERE state = 'active') END AS oldest
+FROM open_counts
 
 -- name: accepted_at
 -- Say when a delivery's message was accepted.
 SELECT accepted_at FROM deliveries WHERE id = :id
-
--- name: domains
--- Count open deliveries of the domains that have most of them, by age: bounds are times of acceptance.
-WITH open (domain, accepted_at) AS (
-    SELECT domain, accepted_at FROM deliveries WHERE state = 'queued'
-    UNION ALL SELECT domain, accepted_at FROM deliveries WHERE state = 'active'
-    UNION ALL SELECT domain, accepted_at FROM deliveries WHERE state = 'held')
-SELECT domain, count(*) AS count, min(accepted_at) AS oldest,
-       sum(CASE WHEN accepted_at > :first THEN 1 ELSE 0 END) AS youngest,
-       sum(CASE WHEN accepted_at <= :first AND accepted_at > :second THEN 1 ELSE 0 END) AS younger,
-       sum(CASE WHEN accepted_at <= :second AND accepted_at > :third THEN 1 ELSE 0 END) AS older,
-       sum(CASE WHEN accepted_at <= :third THEN 1 ELSE 0 END) AS eldest
-FROM open GROUP BY domain ORDER BY count(*) DESC, domain LIMIT :limit
 
 -- name: find
 -- Find what a text means: a queue id, a delivery's id, a Message-ID with or without brackets, or a recipient.
@@ -114,3 +137,11 @@ SELECT name, data, created_at, changed_at FROM accounts WHERE name = :name
 -- name: accounts
 -- Read all accounts made by command.
 SELECT name, data, created_at, changed_at FROM accounts ORDER BY name
+
+-- name: pauses
+-- Read what is not to be delivered for now.
+SELECT id, scope, value, reason, who, at FROM pauses ORDER BY at, id
+
+-- name: rests
+-- Read the sites that are left alone at a time.
+SELECT site, until, failures, reason FROM site_rests WHERE until > :now ORDER BY site
