@@ -51,6 +51,8 @@ class EventType(StrEnum):
     """An address was put on an account's suppression list."""
     SUPPRESSION_REMOVED = "suppression_removed"
     """It was taken off."""
+    BREAKER_OPEN = "breaker_open"
+    """Hard bounces at a site leave their usual ratio by far: they suppress nobody for now."""
 
 
 @dataclass(frozen=True, slots=True)

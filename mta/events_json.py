@@ -94,11 +94,28 @@ def _reply_from_json(data: Mapping[str, Any]) -> Reply:
 
 
 def _tls_to_json(tls: TlsUse) -> dict[str, Any]:
-    return {"version": tls.version, "cipher": tls.cipher, "policy": tls.policy, "verified": tls.verified}
+    data: dict[str, Any] = {
+        "version": tls.version,
+        "cipher": tls.cipher,
+        "policy": tls.policy,
+        "verified": tls.verified,
+    }
+    if tls.proof:
+        data["proof"] = tls.proof
+    if tls.offered:
+        data["offered"] = list(tls.offered)
+    return data
 
 
 def _tls_from_json(data: Mapping[str, Any]) -> TlsUse:
-    return TlsUse(data["version"], data["cipher"], data["policy"], data["verified"])
+    return TlsUse(
+        version=data["version"],
+        cipher=data["cipher"],
+        policy=data["policy"],
+        verified=data["verified"],
+        proof=data.get("proof", ""),
+        offered=tuple(data.get("offered", ())),
+    )
 
 
 def _try_to_json(one: Try) -> dict[str, Any]:

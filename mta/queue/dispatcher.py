@@ -1,8 +1,8 @@
-"""The queue's engine: claim → route → sign → transport → settle, under one task group.
+"""The queue's engine: claims what is due, has an attempt made of each, and sees that its result is written down.
 
 The store is the queue; in memory is only a bounded window of it, under leases. A delivery in the window is one task,
-which waits for a slot at its site, makes one attempt and writes down what it meant. Whatever ends this process leaves
-leases behind that run out by themselves.
+which waits for a place at its site, makes one attempt and writes down what it meant. A site or a lane that has no room
+is passed over by the next claims, and what was claimed for it in vain goes back.
 
 Stopping: nothing more is claimed; attempts that have not sent their final dot are dropped and their leases given back;
 those after it are waited for, since to repeat them would deliver twice (RFC 1047).
@@ -12,58 +12,44 @@ import asyncio
 import logging
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
 
-from mta.accounts.standing import Standing
 from mta.clock import Clock
-from mta.errors import Damaged, StoreUnavailable
-from mta.events import Event, Observer
-from mta.mail import failures
-from mta.mail.outcome import Bounced, Deferred, Outcome
-from mta.queue.model import Claimed, Content, Message
+from mta.errors import StoreUnavailable
+from mta.events import Observer
+from mta.queue.attempt import SUSPENDED, Attempts, Judge, World
+from mta.queue.breaker import Breaker
+from mta.queue.journal import Journal, NoJournal
+from mta.queue.lanes import Lane, shares
+from mta.queue.leases import Leases, Underway
+from mta.queue.ledger import Ledger
+from mta.queue.model import Claimed, Message, Stream
 from mta.queue.pace import Pace
 from mta.queue.records import Records
 from mta.queue.schedule import Schedule
-from mta.queue.seams import Hold, Letter, Router, Sealer, Site, Transport, Unsigned
-from mta.queue.settle import Settled, Settlement, expired, held, settle, suppressed
-from mta.queue.slots import Slots
+from mta.queue.settle import Settled
+from mta.queue.sites import BackOff
 from mta.queue.store import Store
+from mta.queue.traffic import Blocked, Change, Traffic
 from mta.queue.verdict import Verdicts
 
-RENEW_EVERY = timedelta(seconds=20)
+__all__ = ["SUSPENDED", "Dispatcher", "World"]
+
 POLL_EVERY = timedelta(seconds=5)
 """The store is asked at least this often, whatever it said of the next due time."""
-TROUBLE_PAUSE = timedelta(seconds=1)
-SUSPENDED = "suspended"
-"""How the hold reason of a suspended account's mail begins: a reinstatement releases what was held for it."""
+OLD_EVERY = timedelta(seconds=30)
+"""So often is looked for mail whose time is over, also where it is passed over."""
+OLD_BATCH = 200
+VAIN_PAUSE = timedelta(milliseconds=200)
+"""After a claim of nothing but deliveries whose sites have no room."""
+PROBES = 60
+"""So often must results that wait fail, one pause apart, before it is believed that the store is not to blame."""
+AT_HAND = 64 * 1024
+"""Octets of a fresh message that are kept in memory until its turn comes; a larger one is read from the store."""
 
 _log = logging.getLogger("mta.queue")
-
-
-@dataclass(frozen=True, slots=True)
-class World:
-    """What lies outside the queue."""
-
-    router: Router
-    sealer: Sealer
-    transport: Transport
-    stamp: Callable[[Claimed], bytes]
-    """Makes the report field of a delivery, which goes on top of its signatures; empty for notifications."""
-    suspended: Callable[[str, str], Standing | None]
-    """The standing by which a stream of an account may not send; None when it may."""
-
-
-@dataclass(slots=True)
-class _Underway:
-    """One delivery in the window."""
-
-    claimed: Claimed
-    lease_until: datetime
-    task: asyncio.Task[None] | None = None
-    past_dot: bool = False
-    """From here on the attempt is not dropped: to make it again could deliver twice."""
 
 
 class Dispatcher:
@@ -80,41 +66,61 @@ class Dispatcher:
         clock: Clock,
         dice: random.Random,
         pace: Pace = Pace(),  # noqa: B008  frozen
+        back_off: BackOff = BackOff(),  # noqa: B008  frozen
+        journal: Journal | None = None,
     ) -> None:
         self._store = store
-        self._world = world
-        self._records = records
-        self._verdicts = verdicts
-        self._schedule = schedule
-        self._observers = observers
         self._clock = clock
-        self._dice = dice
         self._pace = pace
-        self._underway: dict[str, _Underway] = {}
-        self._domains: Counter[str] = Counter()
-        self._slots = Slots(pace.per_site)
+        self._leases = Leases(store)
+        self._traffic = Traffic(pace, back_off, clock, dice)
+        self._ledger = Ledger(store, records, journal or NoJournal(), observers, pace.trouble_pause)
+        self.breaker = Breaker()
+        """What an operator may look at, and close."""
+        judge = Judge(records, verdicts, self.breaker, dice)
+        self._attempts = Attempts(store, world, judge, schedule, self._traffic, self._ledger, clock)
+        self._underway = self._leases.underway
+        self._in_hand: Counter[Lane] = Counter()
         self._wanted = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
         self._stopping = False
         self._starved = False
+        self._batch, self._claimed, self._in_vain = pace.batch, 0, 0
+        self._probes = 0
+        self._old_at: float | None = None
         self._tasks: asyncio.TaskGroup | None = None
 
     # what the acceptor sees
 
-    def room(self) -> int:
-        """Return how many deliveries may be leased at acceptance right now."""
-        if self._stopping or self._tasks is None:
+    def places(self, message: Message, domains: Sequence[str], promised: int = 0) -> int:
+        """Return how many of a message's first deliveries may be leased at acceptance, given their domains in order.
+
+        Only such as will soon have a place, and before which nothing waits in the store. `promised` were leased for
+        other messages and are not handed over yet.
+        """
+        if self._stopping or self._tasks is None or not self._ledger.usable:
             return 0
-        return max(0, self._pace.window - len(self._underway))
+        lane = Lane(message.stream, message.account)
+        window = max(0, self._pace.window - promised)
+        room = shares((lane,), len(domains), self._in_hand, window=window).get(lane, 0) if window else 0
+        free: list[str] = []
+        waits: dict[str, bool] = {}
+        for domain in domains[:room]:
+            if domain not in waits:
+                waits[domain] = self._store.waits(lane, domain)
+            if waits[domain]:
+                break
+            free.append(domain)
+        return self._traffic.free(lane, free)
 
     def hand_over(self, claimed: Sequence[Claimed]) -> None:
         """Take deliveries that were committed leased to this worker."""
         for one in claimed:
-            self._begin(one)
+            self._begin(one if one.message.size <= AT_HAND else replace(one, content=None))
 
     def wake(self) -> None:
-        """Something became due in the store."""
+        """Something became due in the store, or an operator changed what may be delivered."""
         self._wanted.set()
 
     # what the daemon sees
@@ -124,15 +130,17 @@ class Dispatcher:
         """How many deliveries are in the window."""
         return len(self._underway)
 
-    def reschedule(self, schedule: Schedule) -> None:
-        """Use another schedule from the next failure on."""
-        self._schedule = schedule
+    def reschedule(self, schedule: Schedule, back_off: BackOff | None = None) -> None:
+        """Use another schedule from the next failure on, and rests of sites of another length."""
+        self._attempts.reschedule(schedule)
+        if back_off is not None:
+            self._traffic.replace(back_off)
 
     async def run(self) -> None:
         """Work until cancelled or stopped. What is under way when this is cancelled is given back."""
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
-            renewal = tasks.create_task(self._renew())
+            renewal = tasks.create_task(self._leases.renew())
             try:
                 await self._claim_until_stopped()
             finally:
@@ -152,7 +160,8 @@ class Dispatcher:
         except TimeoutError:
             for one in list(self._underway.values()):
                 _log.warning(
-                    "in doubt at stop: the reply to the final dot of %s to %s had not come; it will be sent again",
+                    "in doubt at stop: the reply to the final dot of %s to %s had not come, or could not be written "
+                    "down; it will be sent again unless the journal has it",
                     one.claimed.message.id,
                     one.claimed.delivery.recipient.mailbox,
                 )
@@ -162,30 +171,79 @@ class Dispatcher:
     # claiming
 
     async def _claim_until_stopped(self) -> None:
+        is_begun = False
         while not self._stopping:
             self._wanted.clear()
             pause = POLL_EVERY
             try:
-                if await self._claim():
+                if not self._ledger.usable:
+                    await self._probe()
+                if not is_begun:
+                    self._traffic.take_rests(await self._store.rests(), self._store.now())
+                    is_begun = True
+                more = await self._claim()
+                self._ledger.succeeded()
+                if more:
                     continue
-                if not self._starved and (due := await self._store.next_due()) is not None:
-                    pause = min(POLL_EVERY, due)
+                pause = await self._until_next()
             except StoreUnavailable as trouble:
-                _log.error("the store cannot be read, delivery pauses: %s", trouble)
-                pause = TROUBLE_PAUSE
+                self._ledger.failed(trouble)
+                pause = self._pace.trouble_pause
             await self._sleep(pause)
+
+    async def _probe(self) -> None:
+        """Find out whether the store can write again. What could be read proves nothing: a full disk can be read.
+
+        Results that wait prove it best, and are tried all the time. Only when they never come through, though a lease
+        can be renewed, is it they that are wrong and not the store.
+
+        Raises:
+            StoreUnavailable: it cannot, as far as is known.
+        """
+        if self._underway:
+            await self._store.extend([next(iter(self._underway))])
+        if self._ledger.waiting and self._probes < PROBES:
+            self._probes += 1
+            raise StoreUnavailable(f"{self._ledger.waiting} results wait to be written down")
+        self._probes = 0
 
     async def _claim(self) -> bool:
         """Lease what is due; return whether there may be more that there is room for."""
-        limit = min(self._pace.batch, self._pace.window - len(self._underway))
-        full = [domain for domain, count in self._domains.items() if count >= self._pace.per_domain]
-        self._starved = limit < self._pace.batch or bool(full)
+        self._traffic.take_pauses(await self._store.pauses())
+        await self._claim_old()
+        self._batch = self._pace.next_batch(self._batch, self._claimed, self._in_vain)
+        if self._claimed and self._in_vain >= self._claimed:
+            await asyncio.sleep(VAIN_PAUSE.total_seconds())
+        passing = self._traffic.passing()
+        limit = min(self._batch, self._pace.window - len(self._underway))
+        self._starved = limit < self._batch or bool(passing)
+        self._claimed, self._in_vain = 0, 0
         if limit <= 0:
             return False
-        claimed = await self._store.claim(limit, full)
+        claimed = await self._store.claim(limit, passing, self._in_hand, self._pace.window)
+        self._claimed = len(claimed)
         for one in claimed:
             self._begin(one)
         return len(claimed) == limit
+
+    async def _claim_old(self) -> None:
+        """Lease what has become too old while its site rested or was full: it is given up without an attempt."""
+        now = self._clock.monotonic()
+        if self._old_at is not None and now - self._old_at < OLD_EVERY.total_seconds():
+            return
+        self._old_at = now
+        at, schedule = self._attempts.now(), self._attempts.schedule
+        for one in await self._store.claim_old({stream: at - schedule.max_age[stream] for stream in Stream}, OLD_BATCH):
+            self._begin(one)
+
+    async def _until_next(self) -> timedelta:
+        """Return how long there is nothing to claim, as far as is known."""
+        times = [POLL_EVERY]
+        if len(self._underway) < self._pace.window and (due := await self._store.next_due()) is not None:
+            times.append(due)
+        if (end := self._traffic.next_end()) is not None:
+            times.append(timedelta(seconds=end))
+        return min(times)
 
     async def _sleep(self, pause: timedelta) -> None:
         # at least a moment, so that a due time in the past that cannot be claimed is no busy loop
@@ -202,187 +260,78 @@ class Dispatcher:
             # its lease ran out while the attempt went on, and nobody but us took it
             mine.lease_until = claimed.lease_until
             return
-        one = _Underway(claimed, claimed.lease_until)
+        one = Underway(claimed, claimed.lease_until)
         self._underway[delivery.id] = one
-        self._domains[delivery.domain] += 1
+        self._in_hand[one.lane] += 1
         self._idle.clear()
         one.task = self._tasks.create_task(self._see_to(one))
         one.task.add_done_callback(lambda _: self._forget(one))
 
-    def _forget(self, one: _Underway) -> None:
-        delivery = one.claimed.delivery
-        self._underway.pop(delivery.id, None)
-        self._domains[delivery.domain] -= 1
-        left = self._domains[delivery.domain]
-        if not left:
-            del self._domains[delivery.domain]
+    def _forget(self, one: Underway) -> None:
+        self._underway.pop(one.claimed.delivery.id, None)
+        self._in_hand[one.lane] -= 1
+        if not self._in_hand[one.lane]:
+            del self._in_hand[one.lane]
         if not self._underway:
             self._idle.set()
-        # room in the window and in the domain's share of it: what was passed over may be claimed now
+        # room in the window and at the site: what was passed over may be claimed now
         roomy = len(self._underway) + self._pace.batch <= self._pace.window
-        if self._starved and roomy and left <= self._pace.per_domain // 2:
+        if self._starved and roomy and not self._traffic.is_full(one.site):
             self._wanted.set()
-
-    # leases
-
-    async def _renew(self) -> None:
-        while True:
-            await asyncio.sleep(RENEW_EVERY.total_seconds())
-            await self._extend(list(self._underway))
-
-    async def _extend(self, ids: Sequence[str]) -> None:
-        if not ids:
-            return
-        try:
-            ours = await self._store.extend(ids)
-        except StoreUnavailable as trouble:
-            # not yet lost: whoever comes to its dot looks again
-            _log.error("leases could not be renewed: %s", trouble)
-            return
-        until = self._store.now() + self._store.lease
-        for delivery_id in ids:
-            one = self._underway.get(delivery_id)
-            if one is None:
-                continue
-            if delivery_id in ours:
-                one.lease_until = until
-            elif one.task is not None and not one.past_dot:
-                _log.warning("lost the lease of %s: its attempt is dropped", one.claimed.message.id)
-                one.task.cancel()
-
-    async def _may_send_dot(self, one: _Underway) -> bool:
-        """Look at the lease a last time; from here on the attempt is not dropped any more."""
-        if self._stopping:
-            return False
-        if self._store.now() >= one.lease_until:
-            try:
-                if one.claimed.delivery.id not in await self._store.extend([one.claimed.delivery.id]):
-                    return False
-            except StoreUnavailable:
-                return False
-            one.lease_until = self._store.now() + self._store.lease
-        one.past_dot = True
-        return True
 
     # one delivery
 
-    async def _see_to(self, one: _Underway) -> None:
-        delivery = one.claimed.delivery
+    async def _see_to(self, one: Underway) -> None:
+        async def may_send_dot() -> bool:
+            if self._stopping or not await self._leases.still_ours(one):
+                return False
+            one.past_dot = True
+            return True
+
+        delivery_id = one.claimed.delivery.id
         try:
-            settlement = await self._attempt(one)
+            made = await self._attempts.make(one, may_send_dot)
             one.past_dot = True  # what was said is written down, whoever stops us
-            await self._write(one, settlement)
+            self._note(await self._ledger.write(made.settlement, made.outcome))
+            if made.change is not None:
+                await self._tell(made.change)
+        except Blocked:
+            self._in_vain += 1
+            self._starved = True
+            await asyncio.shield(self._leases.give_back([delivery_id]))
         except StoreUnavailable as trouble:
             # the lease runs out, and the delivery is attempted again by whoever can read the store then
             _log.error("%s waits for the store: %s", one.claimed.message.id, trouble)
         except asyncio.CancelledError:
             if not one.past_dot:
-                await asyncio.shield(self._give_back(delivery.id))
+                await asyncio.shield(self._leases.give_back([delivery_id]))
             raise
 
-    async def _give_back(self, delivery_id: str) -> None:
-        try:
-            await self._store.release([delivery_id])
-        except StoreUnavailable as trouble:
-            _log.error("a lease could not be given back and will run out by itself: %s", trouble)
-
-    async def _attempt(self, one: _Underway) -> Settlement:
-        """Make one attempt and decide what it means. The border where the unexpected becomes a deferral."""
-        claimed = one.claimed
-        if self._schedule.expires_at(claimed.message, claimed.delivery) <= self._store.now():
-            return expired(claimed)
-        if claimed.suppressed is not None:
-            return suppressed(claimed, claimed.suppressed)
-        if (standing := self._standing_against(claimed.message)) is not None:
-            return held(claimed, f"{SUSPENDED}: {standing.reason}")
-        began = self._clock.monotonic()
-        site: Site | None = None
-        try:
-            match await self._world.router.route(claimed.delivery.domain):
-                case Site() as site:
-                    async with self._slots.of(site):
-                        began = self._clock.monotonic()
-                        outcome = await self._speak(one, site)
-                case Hold(reason):
-                    return held(claimed, reason)
-                case Bounced() | Deferred() as outcome:
-                    pass
-        except Unsigned as why:
-            return held(claimed, str(why))
-        except Damaged as why:
-            _log.error("%s: %s", claimed.message.id, why)
-            return held(claimed, str(why))
-        except StoreUnavailable:
-            raise
-        except Exception:
-            _log.exception("the attempt of %s to %s failed", claimed.message.id, claimed.delivery.recipient.mailbox)
-            outcome = Deferred(failures.INTERNAL_DEFERRAL)
-        # the schedule counts the attempt that was just made
-        counted = replace(claimed, delivery=replace(claimed.delivery, attempts=claimed.delivery.attempts + 1))
-        now = self._store.now()
-        outcome, classification = self._verdicts.of(outcome)
-        decided = replace(settle(counted, outcome, self._schedule, now, self._dice), classification=classification)
-        if not self._records.is_notification(claimed.message):
-            decided = self._verdicts.judged(decided, now)
-        duration = timedelta(seconds=self._clock.monotonic() - began)
-        return replace(decided, claimed=claimed, duration=duration, site=site.name if site else None)
-
-    async def _speak(self, one: _Underway, site: Site) -> Outcome:
-        claimed = one.claimed
-        content = await self._content(claimed)
-        signature = await self._world.sealer.seal(claimed.message, content.header)
-        fields = self._world.stamp(claimed) + signature
-        letter = Letter(claimed.message, claimed.delivery.return_path, claimed.delivery.recipient, fields, content)
-        still_ours: Callable[[], Awaitable[bool]] = lambda: self._may_send_dot(one)  # noqa: E731  typed
-        return await self._world.transport.deliver(letter, site, still_ours)
-
-    def _standing_against(self, message: Message) -> Standing | None:
-        """Return the suspension that holds a message; what we have to tell about earlier mail is not held."""
-        if self._records.is_notification(message):
-            return None
-        return self._world.suspended(message.account, message.stream)
-
-    async def _content(self, claimed: Claimed) -> Content:
-        return claimed.content or await self._store.content(claimed.message.id)
-
-    async def _write(self, one: _Underway, settlement: Settlement) -> None:
-        """Make a decision durable. What is past its dot is written even when this task is cancelled."""
-        original: Content | None = None
-        if settlement.notice is not None:
-            try:
-                original = await self._content(one.claimed)
-            except Damaged as why:
-                _log.error("%s: %s; its notification goes out without the header", one.claimed.message.id, why)
-        settled = self._records.of(settlement, original)
-        written = await self._settle(one, settled)
-        if written is None:
-            _log.warning(
-                "%s to %s was settled as %s, but its lease was lost: another worker decides",
-                one.claimed.message.id,
-                one.claimed.delivery.recipient.mailbox,
-                settlement.state,
-            )
+    def _note(self, settled: Settled | None) -> None:
+        """Look into the store soon when something was put there that is due before the loop would look by itself."""
+        if settled is None:
             return
-        for event in written:
-            for observer in self._observers:
-                observer.observe(event)
-        # due before the claiming loop would look again by itself
-        soon = settlement.retry_in is not None and settlement.retry_in < POLL_EVERY
-        if soon or settled.dsn is not None:
+        wait = settled.settlement.retry_in
+        if settled.dsn is not None or (wait is not None and wait < POLL_EVERY):
             self._wanted.set()
 
-    async def _settle(self, one: _Underway, settled: Settled) -> Sequence[Event] | None:
-        """Write a settlement, however long the store cannot: of what was forgotten, the host would be asked again.
-
-        When the lease runs out in the meantime, the claim that finds it is ours again (see `_begin`) or another
-        worker's, which is told here as a lost lease.
-        """
-        is_told = False
-        while True:
-            try:
-                return await asyncio.shield(self._store.settle(settled))
-            except StoreUnavailable as trouble:
-                if not is_told:
-                    _log.error("%s waits to be written down: %s", one.claimed.message.id, trouble)
-                is_told = True
-            await asyncio.sleep(TROUBLE_PAUSE.total_seconds())
+    async def _tell(self, change: Change) -> None:
+        """Let others know that a site rests, or does no longer."""
+        rest = change.rest
+        if rest is None:
+            _log.warning("%s can be reached again, its mail goes on", change.site)
+            self._wanted.set()
+        elif change.alarm:
+            _log.error(
+                "%s refuses this server, not a recipient: %s; its mail waits, the next probe is at %s; "
+                "look whether this server's address is listed or lacks a PTR record",
+                change.site,
+                rest.reason,
+                rest.until,
+            )
+        else:
+            _log.warning("%s is left alone until %s: %s", change.site, rest.until, rest.reason)
+        try:
+            await self._store.note_rest(change.site, rest)
+        except StoreUnavailable as trouble:
+            _log.error("the rest of %s could not be noted: %s", change.site, trouble)

@@ -8,11 +8,15 @@ from mta.bounces.dsn import DsnFacts, DsnMessage, compose
 from mta.dkim.body_hash import RelaxedBodyHash
 from mta.events import Event, EventType
 from mta.mail.address import ReversePath
-from mta.mail.envelope import Notify, Recipient
+from mta.mail.envelope import Notify, Recipient, Return
 from mta.mail.ids import IdSource
+from mta.queue.breaker import Opened
 from mta.queue.model import Content, Delivery, Message, NewMessage, State, Stream
 from mta.queue.settle import Notice, Settled, Settlement
 from mta.reputation.suppression import Suppression
+
+OURS = ""
+"""The account of what we write on nobody's behalf."""
 
 Detail = dict[str, str | int | float | bool | None]
 
@@ -32,17 +36,19 @@ class Records:
         """
         event = self._event(settlement)
         on_list = self._on_list(event, settlement)
-        if settlement.notice is None:
-            return Settled(settlement, (event,), on_suppressing=on_list)
-        dsn = self._dsn(settlement.notice, original)
         events = [event]
+        if settlement.opened is not None:
+            events.append(self._breaker_open(event, settlement.opened))
+        if settlement.notice is None:
+            return Settled(settlement, tuple(events), on_suppressing=on_list)
+        dsn = self._dsn(settlement.notice, original)
         if settlement.state is State.QUEUED:
             events.append(self._beside(event, EventType.DELAYED_NOTICE, {"dsn": dsn.message.id}))
         return Settled(settlement, (*events, self._accepted_dsn(dsn, event)), dsn, on_list)
 
     def is_notification(self, message: Message) -> bool:
-        """Return whether a message is one that we wrote to tell of another: it is in nobody's ratios, nor ever held."""
-        return message.reverse_path.is_null and message.from_domain == self._hostname
+        """Return whether a message is one that we wrote ourselves: it is in nobody's ratios, nor ever held."""
+        return message.reverse_path.is_null and (message.from_domain == self._hostname or message.account == OURS)
 
     def new_id(self) -> str:
         """Return an identifier for something written beside the queue."""
@@ -63,6 +69,9 @@ class Records:
             detail["reason"] = settlement.hold_reason
         if settlement.in_doubt:
             detail["in_doubt"] = True
+        if settlement.withheld:
+            # it counts in nobody's ratio (`reputation.rates`), and suppressed nobody
+            detail["breaker"] = True
         if settlement.late is not None:
             detail["late"] = settlement.late
         if self.is_notification(message):
@@ -90,6 +99,18 @@ class Records:
             metadata=message.metadata,
             detail=detail,
         )
+
+    def _breaker_open(self, event: Event, opened: Opened) -> Event:
+        detail: Detail = {
+            "site": opened.site,
+            "hard_bounces": opened.hard,
+            "results": opened.results,
+            "delivered_lately": opened.known,
+            "accounts": opened.accounts,
+            "usual_ratio": opened.usual,
+        }
+        # it is the site's, whoever's bounce was the last drop
+        return Event(id=self._ids.next(), at=event.at, type=EventType.BREAKER_OPEN, site=opened.site, detail=detail)
 
     def _beside(self, event: Event, kind: EventType, detail: Detail) -> Event:
         return Event(
@@ -145,7 +166,8 @@ class Records:
             original_header=original.header if original else b"",
             # a report brings the header back without the body, which is not the whole message
             original_body=original.body if original and original.body else None,
-            ret=message.ret,
+            # whether a notification's own way is as safe, nobody knows (RFC 8689 §5)
+            ret=Return.HEADERS if message.requiretls else message.ret,
             smtputf8=message.smtputf8,
         )
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from mta.queue.hints import Hint, with_hint
 from mta.queue.model import Delivery, Message, Stream
 
 JITTER = 0.10
@@ -23,19 +24,24 @@ class Schedule:
             raise ValueError("a schedule needs one interval at least")
 
     def next_attempt(
-        self, message: Message, delivery: Delivery, now: datetime, dice: random.Random
+        self,
+        message: Message,
+        delivery: Delivery,
+        now: datetime,
+        dice: random.Random,
+        hint: Hint | None = None,
     ) -> timedelta | None:
         """Return how long to wait after a failed attempt, or None when the delivery is to be given up.
 
         `delivery.attempts` counts the one that just failed. The last attempt is not lost to the schedule: a wait that
-        would end past the expiry ends at it.
+        would end past the expiry ends at it. `hint` is when the host wants to see it again, if it said so.
         """
         left = self.expires_at(message, delivery) - now
         if left <= timedelta(0):
             return None
         interval = self.intervals[min(max(delivery.attempts, 1), len(self.intervals)) - 1]
         wait = interval * (1 + JITTER * (2 * dice.random() - 1))
-        return min(wait, left)
+        return min(with_hint(wait, hint, delivery.attempts, dice), left)
 
     def expires_at(self, message: Message, delivery: Delivery) -> datetime:
         """Return when the delivery is given up. Time held, and time before a release, does not count as age."""

@@ -18,6 +18,8 @@ class Site:
     """For people and events: the relay's name, or the best MX host's."""
     hosts: tuple["Host", ...]
     """In the order they are to be tried (RFC 5321 §5.1)."""
+    fallback: tuple["Host", ...] = ()
+    """Relays of the operator for when all hosts cannot be reached, or refuse us."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,16 @@ class Host:
     password: str | None = None
     trusted: bool = False
     """Named by the operator in a route: may have a private address."""
+    verify_tls: bool = False
+    """Its certificate must be good and for its name; includes `require_tls`."""
+    client_cert: str | None = None
+    """The file of the certificate that we show to it, in PEM form."""
+    client_key: str | None = None
+    """The file of its key, if that is not in the same one."""
+    lmtp: bool = False
+    """It speaks LMTP (RFC 2033)."""
+    socket: str | None = None
+    """The path of the local socket it listens on, instead of address and port."""
 
     def __repr__(self) -> str:
         return f"Host({self.name!r}, {self.port})"
@@ -47,8 +59,12 @@ class Hold:
 class Router(Protocol):
     """From a domain to where its mail goes."""
 
-    async def route(self, domain: str) -> Site | Hold | Bounced | Deferred:
-        """Return a site, or why there is none (RFC 5321 §5.1, RFC 7505)."""
+    async def route(self, domain: str, account: str = "") -> Site | Hold | Bounced | Deferred:
+        """Return a site, or why there is none (RFC 5321 §5.1, RFC 7505). The account's own routes count, too."""
+        ...
+
+    def held(self, domain: str, account: str = "") -> str | None:
+        """Return why mail for a domain is kept, when the operator wants that; known at once, without asking DNS."""
         ...
 
 

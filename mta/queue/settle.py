@@ -10,6 +10,8 @@ from mta.mail import failures
 from mta.mail.envelope import Notify
 from mta.mail.outcome import Bounced, Deferred, Delivered, Outcome, Try
 from mta.mail.reply import Reply
+from mta.queue.breaker import Opened
+from mta.queue.hints import Hint
 from mta.queue.model import Claimed, NewMessage, State
 from mta.queue.schedule import Schedule
 from mta.reputation.suppression import Suppression
@@ -51,6 +53,10 @@ class Settlement:
     """The recipient comes onto the list."""
     suspicion: bool = False
     """It comes onto it only if the same was seen at least a day ago: a domain may be gone for an hour."""
+    withheld: bool = False
+    """The breaker of its site is open: it suppresses nobody and counts in nobody's ratio."""
+    opened: Opened | None = None
+    """This result opened the breaker."""
     late: str | None = None
     """What told of it, when that came after the delivery: `report`."""
 
@@ -66,8 +72,15 @@ class Settled:
     """Written only if the suppression is new."""
 
 
-def settle(claimed: Claimed, outcome: Outcome, schedule: Schedule, now: datetime, dice: random.Random) -> Settlement:
-    """Decide what one attempt means for one delivery.
+def settle(
+    claimed: Claimed,
+    outcome: Outcome,
+    schedule: Schedule,
+    now: datetime,
+    dice: random.Random,
+    hint: Hint | None = None,
+) -> Settlement:
+    """Decide what one attempt means for one delivery. `hint` is when the host wants to see it again, if it said so.
 
     A deferred delivery expires once the schedule gives up (RFC 5321 §4.5.4.1). Nobody is told of mail from the null
     reverse-path (RFC 5321 §4.5.5), nor against the client's NOTIFY (RFC 3461 §4.1).
@@ -80,14 +93,16 @@ def settle(claimed: Claimed, outcome: Outcome, schedule: Schedule, now: datetime
         case Bounced(reply, tries):
             notice = _notice(claimed, Notify.FAILURE, State.BOUNCED, reply, tries)
             return Settlement(claimed, State.BOUNCED, reply, EventType.BOUNCED, tries=tries, notice=notice)
-        case Deferred(reply, tries, in_doubt):
-            return _deferred(claimed, reply, tries, in_doubt, schedule, now, dice)
+        case Deferred():
+            wait = schedule.next_attempt(claimed.message, claimed.delivery, now, dice, hint)
+            return _deferred(claimed, outcome, wait, schedule, now)
 
 
-def expired(claimed: Claimed) -> Settlement:
-    """Give up a delivery whose time is over, for the reason that was heard last."""
+def expired(claimed: Claimed, reason: Reply | None = None) -> Settlement:
+    """Give up a delivery whose time is over, for the reason that was heard last: by itself, or, when it was never
+    attempted because its site rests, by the others."""
     delivery = claimed.delivery
-    reply = delivery.last_reply or failures.EXPIRED_WAITING
+    reply = delivery.last_reply or reason or failures.EXPIRED_WAITING
     notice = None
     if _wants(claimed, Notify.FAILURE):
         notice = Notice(claimed, State.EXPIRED, reply, delivery.last_host)
@@ -108,16 +123,10 @@ def held(claimed: Claimed, reason: str) -> Settlement:
 
 
 def _deferred(
-    claimed: Claimed,
-    reply: Reply,
-    tries: tuple[Try, ...],
-    in_doubt: bool,
-    schedule: Schedule,
-    now: datetime,
-    dice: random.Random,
+    claimed: Claimed, outcome: Deferred, wait: timedelta | None, schedule: Schedule, now: datetime
 ) -> Settlement:
     message, delivery = claimed.message, claimed.delivery
-    wait = schedule.next_attempt(message, delivery, now, dice)
+    reply, tries, in_doubt = outcome.reply, outcome.tries, outcome.in_doubt
     if wait is None:
         notice = _notice(claimed, Notify.FAILURE, State.EXPIRED, reply, tries)
         return Settlement(

@@ -53,6 +53,10 @@ class Verdicts:
             return outcome, replace(classification, hardness=Hardness.SOFT)
         return outcome, classification
 
+    def is_about_us(self, reply: Reply) -> bool:
+        """Return whether a refusal speaks of our reputation or rate: another way to the host may do better."""
+        return self._classifier.reply(reply.code, reply.status, reply.text).reason in _ABOUT_US
+
     def judged(self, settlement: Settlement, now: datetime) -> Settlement:
         """Return a settlement of classified mail with its suppression, where the address is to blame for good."""
         if settlement.state is not State.BOUNCED or settlement.classification.hardness is not Hardness.HARD:

@@ -140,9 +140,10 @@ def _judgement(suspends: bool, warns: bool, volume: int, limits: Limits) -> Judg
 def tally_of(event: Event) -> Tally | None:
     """Return what an event adds to its account's stream; None when nothing.
 
-    A late bounce takes back the success that it follows. Notifications of ours are in nobody's ratios.
+    A late bounce takes back the success that it follows. Notifications of ours are in nobody's ratios, nor are bounces
+    that the breaker of their site does not believe.
     """
-    if event.detail.get("notification"):
+    if event.detail.get("notification") or event.detail.get("breaker"):
         return None
     hard = int(event.hardness == "hard")
     match event.type:

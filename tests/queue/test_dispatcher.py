@@ -1,10 +1,8 @@
 """The dispatcher against the memory store and a scripted world; time is moved by hand."""
 
 import asyncio
-import random
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -15,83 +13,17 @@ from mta.mail.address import Mailbox
 from mta.mail.envelope import Notify
 from mta.mail.outcome import Bounced, Deferred, Delivered
 from mta.mail.reply import Reply
-from mta.queue.dispatcher import Dispatcher, World
 from mta.queue.model import State, Stream
 from mta.queue.pace import Pace
-from mta.queue.records import Records
-from mta.queue.schedule import Schedule
 from mta.queue.seams import Hold
 from mta.reputation.suppression import Cause, Origin, Suppression
-from tests.fakes.clock import FakeClock
-from tests.fakes.letters import HEADER, Letters
-from tests.fakes.memory_store import Memory, MemoryStore
-from tests.fakes.world import FakeRouter, FakeSealer, FakeTransport, Notes, Suspensions, said, stamp, verdicts
+from tests.fakes.house import House
+from tests.fakes.letters import HEADER
+from tests.fakes.memory_store import MemoryStore
+from tests.fakes.world import said
 
 GREYLISTED = Reply.of(450, "4.7.1", "come back later")
 UNKNOWN = Reply.of(550, "5.1.1", "no such user")
-SCHEDULE = Schedule(
-    (timedelta(minutes=5), timedelta(minutes=10)),
-    {Stream.TRANSACTIONAL: timedelta(days=1), Stream.BULK: timedelta(days=4)},
-    timedelta(hours=4),
-)
-
-
-@dataclass
-class House:
-    """A dispatcher with everything around it."""
-
-    clock: FakeClock = field(default_factory=FakeClock)
-    pace: Pace = field(default_factory=Pace)
-
-    def __post_init__(self) -> None:
-        self.memory = Memory()
-        self.store = MemoryStore(self.clock, memory=self.memory)
-        self.router, self.sealer, self.transport, self.notes = FakeRouter(), FakeSealer(), FakeTransport(), Notes()
-        self.suspensions = Suspensions()
-        self.letters = Letters(self.clock)
-        records = Records("mail.example.com", Letters(self.clock, worker=1).ids, self.clock.now)
-        world = World(self.router, self.sealer, self.transport, stamp, self.suspensions.find)
-        self.dispatcher = Dispatcher(
-            self.store, world, records, verdicts(), SCHEDULE, [self.notes], self.clock, random.Random(1), self.pace
-        )
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        task = asyncio.create_task(self.dispatcher.run())
-        await asyncio.sleep(0)
-        try:
-            yield
-        finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
-
-    async def submit(self, *recipients: str, lease: bool = False, sender: str = "app@example.com") -> list[str]:
-        """Accept a message; return its deliveries' ids."""
-        new = self.letters.new(recipients, sender=sender)
-        accepted = await self.store.accept(new, [], self.dispatcher.room() if lease else 0)
-        self.dispatcher.hand_over(accepted.leased)
-        self.dispatcher.wake()
-        return [delivery.id for delivery in new.deliveries]
-
-    async def until(self, condition: object) -> None:
-        """Let the loop run until a condition, a function without arguments, is true."""
-        assert callable(condition)
-        async with asyncio.timeout(30):
-            while not condition():  # noqa: ASYNC110  what is waited for is in another object, and has no event
-                await asyncio.sleep(0.001)
-
-    async def states(self, ids: list[str], *wanted: State) -> None:
-        """Wait until deliveries are in some states, and until that was told."""
-        await self.until(lambda: tuple(self.store.state_of(one) for one in ids) == wanted)
-        for _ in range(100):
-            # the store has it before its answer is back in the dispatcher, which then tells the observers
-            await asyncio.sleep(0)
-
-    async def pass_time(self, span: timedelta) -> None:
-        """Move the clock, and let the dispatcher look."""
-        self.clock.advance(span)
-        self.dispatcher.wake()
 
 
 @pytest.fixture
@@ -256,17 +188,18 @@ async def test_no_more_than_its_share_of_connections_goes_to_one_site() -> None:
         await house.states(ids, *[State.DELIVERED] * 10)
 
 
-async def test_a_domain_that_hangs_does_not_fill_the_window() -> None:
-    house = House(pace=Pace(per_site=100, per_domain=5, window=50, batch=10))
-    house.transport.gate = asyncio.Event()
+async def test_a_site_that_hangs_keeps_few_in_hand_and_the_rest_stays_in_the_store() -> None:
+    house = House(pace=Pace(per_site=20, first_places=4, batch=10))
+    house.transport.gates["mx.example.net"] = asyncio.Event()
     async with house.running():
-        stuck = await house.submit(*(f"u{i}@example.net" for i in range(40)))
-        await house.until(lambda: house.dispatcher.in_hand >= 5)
-        await asyncio.sleep(0.05)
-        # one batch may overshoot the share of a domain, but no further one is claimed
-        assert house.dispatcher.in_hand <= 10
-        house.transport.gate.set()
-        await house.states(stuck, *[State.DELIVERED] * 40)
+        stuck = await house.submit(*(f"u{i}@example.net" for i in range(60)))
+        await house.until(lambda: house.transport.waiting == 4)
+        free = await house.submit(*(f"u{i}@example.org" for i in range(60)))
+        await house.states(free, *[State.DELIVERED] * 60)
+        # as many as it has places, and twice as many that wait
+        await house.until(lambda: house.dispatcher.in_hand <= 12)
+        house.transport.gates["mx.example.net"].set()
+        await house.states(stuck, *[State.DELIVERED] * 60)
 
 
 async def test_stopping_drops_what_has_not_sent_its_dot_and_gives_its_lease_back() -> None:

@@ -12,6 +12,7 @@ from mta.mail.address import Mailbox
 from mta.mail.envelope import Notify, Return
 from mta.mail.outcome import Delivered
 from mta.mail.reply import Reply
+from mta.queue.breaker import Opened
 from mta.queue.model import Claimed, Content, State, Stream
 from mta.queue.records import Records, suppression_detail
 from mta.queue.settle import Notice, Settlement, held, suppressed
@@ -200,3 +201,27 @@ def test_every_event_and_message_has_an_id_of_its_own(records: Records) -> None:
     ids = [event.id for event in (*settled.events, settled.on_suppressing)]
     ids += [settled.dsn.message.id, settled.dsn.deliveries[0].id, records.new_id()]
     assert len(set(ids)) == len(ids)
+
+
+def test_a_breaker_that_opens_is_told_beside_the_bounce_as_the_sites(records: Records) -> None:
+    opened = Opened("mx.example.net", hard=15, results=50, known=15, accounts=1, usual=0.02)
+    settled = records.of(bounced(claimed(), withheld=True, opened=opened), None)
+    bounce, breaker, _ = settled.events
+    assert (bounce.type, bounce.detail["breaker"]) == (EventType.BOUNCED, True)
+    assert (breaker.type, breaker.site, breaker.recipient, breaker.account) == (
+        EventType.BREAKER_OPEN,
+        "mx.example.net",
+        None,
+        None,
+    )
+    assert breaker.detail["hard_bounces"] == 15
+    assert tally_of(bounce) is None
+
+
+def test_only_the_header_of_a_message_that_requires_tls_comes_back(records: Records) -> None:
+    one = claimed(ret=Return.FULL, requiretls=True)
+    dsn = records.of(bounced(one), Content(HEADER, (BODY,))).dsn
+    assert dsn is not None
+    written = b"".join(dsn.content.body)
+    assert b"Content-Type: text/rfc822-headers" in written
+    assert BODY not in written

@@ -18,7 +18,7 @@ from mta.mail.header import Header
 from mta.mail.outcome import Bounced, Deferred, Delivered, Outcome
 from mta.mail.reply import EnhancedStatus, Reply
 from mta.mail.token import ReportClaim
-from mta.queue.model import Claimed, Delivery, NewMessage, State, Stream
+from mta.queue.model import Claimed, Delivery, Message, NewMessage, State, Stream
 from mta.queue.records import Records
 from mta.queue.returned import ReturnNote
 from mta.queue.returns import Returns
@@ -49,7 +49,7 @@ class Doorbell:
     def __init__(self) -> None:
         self.rung = 0
 
-    def room(self) -> int:
+    def places(self, message: Message, domains: Sequence[str], promised: int = 0) -> int:
         return 0
 
     def hand_over(self, claimed: Sequence[Claimed]) -> None:

@@ -14,9 +14,10 @@ from mta.mail.address import Mailbox, ReversePath
 from mta.mail.envelope import DEFAULT_NOTIFY, Notify, Recipient
 from mta.mail.outcome import Bounced, Deferred, Delivered, Outcome, Try
 from mta.mail.reply import Reply
+from mta.queue.hints import Hint
 from mta.queue.model import MOVES, Claimed, Delivery, Message, State, Stream
 from mta.queue.schedule import Schedule
-from mta.queue.settle import held, settle
+from mta.queue.settle import expired, held, settle
 
 NOW = datetime(2025, 6, 2, 12, 0, tzinfo=UTC)
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -76,6 +77,24 @@ def test_an_outcome_at_an_age_leads_to_a_state_and_an_event(
     assert settlement.attempted
     assert (settlement.retry_in is not None) == (state is State.QUEUED)
     assert state in MOVES[State.ACTIVE]
+
+
+@pytest.mark.parametrize(
+    ("age", "state", "is_told"),
+    [
+        (YOUNG, State.QUEUED, False),
+        (LATE, State.QUEUED, True),
+        (OLD - MINUTE, State.QUEUED, True),
+        (OLD, State.EXPIRED, True),
+    ],
+)
+def test_age_notices_and_expiry_count_from_the_release(age: timedelta, state: State, is_told: bool) -> None:
+    waiting = claimed()
+    held_back = replace(waiting, message=replace(waiting.message, release_at=NOW + 9 * DAY))
+    settlement = settle(held_back, Deferred(LATER), SCHEDULE, NOW + 9 * DAY + age, random.Random(1))
+    assert (settlement.state, settlement.notice is not None) == (state, is_told)
+    if settlement.notice is not None and state is State.QUEUED:
+        assert settlement.notice.will_retry_until == NOW + 13 * DAY
 
 
 @pytest.mark.parametrize(
@@ -196,3 +215,27 @@ def test_what_is_held_waits_without_an_attempt_and_without_a_notice() -> None:
     assert settlement.hold_reason == "route hold: *.internal.example"
     assert settlement.reply.is_transient
     assert (settlement.attempted, settlement.retry_in, settlement.notice) == (False, None, None)
+
+
+@pytest.mark.parametrize(
+    ("hint", "least", "most"), [(None, 4.5, 5.5), (20 * MINUTE, 20, 22), (MINUTE, 1, 1.1), (5 * DAY, 5760 - 60, 5760)]
+)
+def test_a_host_that_names_a_time_is_tried_again_then_and_at_the_expiry_at_last(
+    hint: timedelta | None, least: float, most: float
+) -> None:
+    settlement = settle(
+        claimed(), Deferred(LATER), SCHEDULE, NOW, random.Random(1), None if hint is None else Hint(hint)
+    )
+    assert settlement.retry_in is not None
+    assert least * MINUTE <= settlement.retry_in <= most * MINUTE
+
+
+@pytest.mark.parametrize(
+    ("last", "reason", "told"), [(LATER, NEVER, LATER), (None, LATER, LATER), (None, None, failures.EXPIRED_WAITING)]
+)
+def test_what_was_never_attempted_expires_with_what_others_heard_at_its_site(
+    last: Reply | None, reason: Reply | None, told: Reply
+) -> None:
+    one = claimed()
+    one = replace(one, delivery=replace(one.delivery, last_reply=last))
+    assert expired(one, reason).reply == told
