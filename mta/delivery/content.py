@@ -1,4 +1,4 @@
-"""A letter's content on its way to the wire: what it demands of a host, and its form behind DATA.
+"""A letter's content on its way to the wire: what it demands of a host, and its form behind DATA and BDAT.
 
 Pieces are handled at C speed, and no copy of the whole is ever made. Nothing is converted or mended here: content that
 is not canonical is not sent at all.
@@ -72,6 +72,18 @@ def blocks(letter: Letter) -> Iterator[bytes]:
     if body and len(head) + len(body[0]) <= _JOIN:
         return stuffed((head + body[0], *body[1:]))
     return stuffed(chain((head,), body))
+
+
+def chunks(letter: Letter) -> Iterator[bytes]:
+    """Return what is sent behind BDAT (RFC 3030 §2): the very octets, a small message in one piece."""
+    head = letter.signature + letter.content.header + _CRLF
+    body = [piece for piece in letter.content.body if piece]
+    if body and len(head) + len(body[0]) <= _JOIN:
+        yield head + body[0]
+        yield from body[1:]
+    else:
+        yield head
+        yield from body
 
 
 def stuffed(pieces: Iterable[bytes]) -> Iterator[bytes]:

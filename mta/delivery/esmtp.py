@@ -1,5 +1,6 @@
 """What a host offers, and the MAIL and RCPT commands that follow from it (RFC 5321 §4.1.1 and its extensions)."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Self
@@ -11,6 +12,8 @@ from mta.mail.reply import Reply
 from mta.queue.seams import Letter
 
 _SIZE_DIGITS = 18
+_KEYWORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,31}")
+_MAX_KEYWORDS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +25,14 @@ class Offers:
     smtputf8: bool = False
     dsn: bool = False
     starttls: bool = False
+    chunking: bool = False
+    requiretls: bool = False
     size: int | None = None
     """The most octets of a message; 0 for "no limit known" (RFC 1870 §4), None where SIZE is not offered."""
     auth: frozenset[str] = frozenset()
     """Mechanisms, lower case."""
+    keywords: tuple[str, ...] = ()
+    """All of them that are words, in upper case and in the alphabet's order, for people."""
 
     @classmethod
     def parse(cls, extensions: Mapping[str, str], auth: Iterable[str]) -> Self:
@@ -38,8 +45,11 @@ class Offers:
             smtputf8="smtputf8" in extensions,
             dsn="dsn" in extensions,
             starttls="starttls" in extensions,
+            chunking="chunking" in extensions,
+            requiretls="requiretls" in extensions,
             size=None if "size" not in extensions else int(digits) if limited else 0,
             auth=frozenset(auth),
+            keywords=tuple(sorted(word.upper() for word in extensions if _KEYWORD.fullmatch(word)))[:_MAX_KEYWORDS],
         )
 
     def objection(self, shape: Shape) -> Reply | None:
@@ -55,8 +65,9 @@ class Offers:
         return None
 
 
-def mail_command(letter: Letter, shape: Shape, offers: Offers) -> bytes:
-    """Return the MAIL command without its line end. Parameters that the host does not offer are left out."""
+def mail_command(letter: Letter, shape: Shape, offers: Offers, *, requiretls: bool = False) -> bytes:
+    """Return the MAIL command without its line end. Parameters that the host does not offer are left out, but for
+    REQUIRETLS: whoever asks for it has made sure that it is offered (RFC 8689 §4.2.1)."""
     parameters = []
     if offers.size is not None:
         parameters.append(f"SIZE={shape.size}")
@@ -68,6 +79,8 @@ def mail_command(letter: Letter, shape: Shape, offers: Offers) -> bytes:
         parameters.append(f"RET={letter.message.ret}")
     if offers.dsn and letter.message.envid:
         parameters.append(f"ENVID={xtext(letter.message.envid)}")
+    if requiretls:
+        parameters.append("REQUIRETLS")
     return " ".join([f"MAIL FROM:<{letter.reverse_path or ''}>", *parameters]).encode()
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
+from pathlib import Path
 
 from mta.delivery.guard import Network
 
@@ -67,6 +68,8 @@ class TransportSettings:
     families: Families = Families.AUTO
     allow_networks: tuple[Network, ...] = ()
     """Exceptions from what `guard` refuses."""
+    ca_file: Path | None = None
+    """More trust anchors."""
     max_tries: int = 20
     """Connections that one attempt may open, whatever DNS says."""
     timeouts: Timeouts = field(default_factory=Timeouts)

@@ -5,9 +5,10 @@ import ipaddress
 import random
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mta.delivery.limits import Families
+from mta.delivery.providers import Providers
 from mta.delivery.replies import told
 from mta.delivery.resolver import DnsTrouble, MxRecord, NoSuchDomain, Resolver
 from mta.mail import failures
@@ -31,12 +32,16 @@ class Route:
     pattern: str
     """Lower-case A-labels."""
     to: Host | Hold
+    account: str | None = None
+    """Whose mail goes this way; None: everybody's."""
+    is_fallback: bool = False
+    """Only what the domain's own hosts do not take from us goes this way."""
 
-    def matches(self, domain: str) -> bool:
-        """Whether a domain goes this way."""
-        if self.pattern.startswith("*"):
-            return domain.endswith(self.pattern[1:])
-        return domain == self.pattern
+    def matches(self, domain: str, account: str = "") -> bool:
+        """Whether an account's mail for a domain goes this way."""
+        if self.account is not None and self.account != account:
+            return False
+        return _fits(self.pattern, domain)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,17 +54,24 @@ class MxSite(Site):
     def __hash__(self) -> int:
         return hash(self._identity())
 
-    def _identity(self) -> frozenset[tuple[str, int]]:
-        return frozenset((host.name, host.port) for host in self.hosts)
+    def _identity(self) -> tuple[frozenset[tuple[str, int]], tuple[Host, ...]]:
+        return frozenset((host.name, host.port) for host in self.hosts), self.fallback
 
 
 class MxRouter:
     """The router of the real world."""
 
     def __init__(
-        self, resolver: Resolver, routes: Iterable[Route], own_names: frozenset[str], port: int, dice: random.Random
+        self,
+        resolver: Resolver,
+        routes: Iterable[Route],
+        own_names: frozenset[str],
+        port: int,
+        dice: random.Random,
+        providers: Providers = Providers(),  # noqa: B008  frozen
     ) -> None:
         """`own_names` are the names under which we are an MX host ourselves, `port` that of MX hosts."""
+        self._providers = providers
         self._resolver = resolver
         self._routes = tuple(routes)
         self._own_names = own_names
@@ -72,15 +84,30 @@ class MxRouter:
 
     def is_routed(self, domain: str) -> bool:
         """Whether the operator named a way for a domain: such a name needs no dot, and no DNS."""
-        return any(route.matches(domain) for route in self._routes)
+        return any(_fits(route.pattern, domain) and not route.is_fallback for route in self._routes)
 
-    async def route(self, domain: str) -> Site | Hold | Bounced | Deferred:
-        """Return where a domain's mail goes, or why it goes nowhere (RFC 5321 §5.1, RFC 7505 §4)."""
+    def held(self, domain: str, account: str = "") -> str | None:
+        """Return why mail for a domain is kept, when the first route that matches says so."""
+        matching = (route for route in self._routes if route.matches(domain, account) and not route.is_fallback)
+        first = next(matching, None)
+        return first.to.reason if first is not None and isinstance(first.to, Hold) else None
+
+    async def route(self, domain: str, account: str = "") -> Site | Hold | Bounced | Deferred:
+        """Return where an account's mail for a domain goes, or why it goes nowhere (RFC 5321 §5.1, RFC 7505 §4)."""
+        fallback: tuple[Host, ...] = ()
         for route in self._routes:
-            if route.matches(domain):
-                return route.to if isinstance(route.to, Hold) else _relay(route.to)
+            if not route.matches(domain, account):
+                continue
+            match route.to:
+                case Hold():
+                    return route.to
+                case Host() as relay if route.is_fallback:
+                    fallback = (*fallback, relay)
+                case Host() as relay:
+                    return _relay(relay, fallback)
         try:
-            return await self._by_dns(domain)
+            found = await self._by_dns(domain)
+            return replace(found, fallback=fallback) if fallback and isinstance(found, Site) else found
         except NoSuchDomain:
             return Bounced(told(failures.NO_SUCH_DOMAIN, domain))
         except DnsTrouble as trouble:
@@ -109,16 +136,24 @@ class MxRouter:
         return self._site(records)
 
     def _site(self, records: tuple[MxRecord, ...]) -> Site:
-        best = min(records, key=lambda record: (record.preference, record.host)).host
+        best = min(records, key=lambda record: (record.preference, record.host))
+        foremost = {record.host for record in records if record.preference == best.preference}
+        known = self._providers.of_all(foremost)
         # equals in random order (RFC 5321 §5.1): shuffled first, for sorting keeps the order of equals
         order = sorted(self._dice.sample(records, len(records)), key=lambda record: record.preference)
         names = list(dict.fromkeys(record.host for record in order))[:MAX_HOSTS]
-        return MxSite(best, tuple(Host(name, self._port) for name in names))
+        return MxSite(known or best.host, tuple(Host(name, self._port) for name in names))
 
 
-def _relay(host: Host) -> Site:
+def _relay(host: Host, fallback: tuple[Host, ...]) -> Site:
     name = f"[{host.name}]" if ":" in host.name else host.name
-    return Site(f"{name}:{host.port}", (host,))
+    return Site(host.socket or f"{name}:{host.port}", (host,), fallback)
+
+
+def _fits(pattern: str, domain: str) -> bool:
+    if pattern.startswith("*"):
+        return domain.endswith(pattern[1:])
+    return domain == pattern
 
 
 def _is_host(name: str) -> bool:

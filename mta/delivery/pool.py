@@ -5,6 +5,7 @@ How many of them one site may have is the dispatcher's business.
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Generic, Protocol, TypeVar
 
@@ -22,7 +23,7 @@ class Connection(Protocol):
 
     @property
     def host(self) -> Host:
-        """Whom it leads to, and under which demands: connections to one host are exchangeable."""
+        """Whom it leads to; whether it meets a demand, whoever takes it has to tell."""
         ...
 
     @property
@@ -44,6 +45,10 @@ class Connection(Protocol):
 
 
 C = TypeVar("C", bound=Connection)
+
+
+def _any(connection: Connection) -> bool:
+    return True
 
 
 class Pool(Generic[C]):
@@ -76,16 +81,28 @@ class Pool(Generic[C]):
         """Give back the place of a connection that did not come about."""
         self._places.release()
 
-    def take(self, host: Host) -> C | None:
-        """Return an idle connection to a host, now the caller's, or None."""
-        while waiting := self._idle.get(host):
-            connection, _ = waiting.pop()
-            if not waiting:
-                del self._idle[host]
+    def has(self, host: Host) -> bool:
+        """Whether there is an idle connection to a host, for whatever it may be good."""
+        return host in self._idle
+
+    def take(self, host: Host, suits: Callable[[C], bool] = _any) -> C | None:
+        """Return the freshest idle connection to a host that suits, now the caller's, or None."""
+        waiting = self._idle.get(host)
+        if waiting is None:
+            return None
+        found: C | None = None
+        for place in reversed(range(len(waiting))):
+            connection, _ = waiting[place]
+            if connection.fit and not suits(connection):
+                continue
+            del waiting[place]
             if connection.fit:
-                return connection
+                found = connection
+                break
             self._end(connection)
-        return None
+        if not waiting:
+            del self._idle[host]
+        return found
 
     def give_back(self, connection: C) -> None:
         """Take back a connection after use: it waits for more, or ends here."""

@@ -1,7 +1,8 @@
 """Names to MX hosts and addresses, over dnspython's resolver, whose answers and troubles become ours here.
 
-What the answers mean for mail is left to `mx`, which addresses may be used to `guard`. Nothing is validated here: the
-resolver that is asked should do that.
+What the answers mean for mail is left to `mx` and `dane`, which addresses may be used to `guard`. Nothing is validated
+here: the resolver that is asked should do that. Its word that it did is passed on as `secure`, and means nothing before
+`dnssec` has proved it.
 """
 
 import asyncio
@@ -13,18 +14,24 @@ from typing import Protocol
 
 import dns.asyncresolver
 import dns.exception
+import dns.flags
 import dns.name
 import dns.nameserver
 import dns.rdata
 import dns.rdatatype
 import dns.rdtypes.ANY.MX
+import dns.rdtypes.ANY.PTR
+import dns.rdtypes.ANY.TLSA
+import dns.rdtypes.ANY.TXT
 import dns.rdtypes.IN.A
 import dns.rdtypes.IN.AAAA
 import dns.resolver
+import dns.reversename
 
 from mta.clock import Clock
 from mta.delivery.limits import Families
 from mta.delivery.single_flight import SingleFlight
+from mta.delivery.tlsa import HostAnswer, TlsaAnswer, TlsaRecord
 
 _PAYLOAD = 1232
 """Octets over UDP that are not fragmented anywhere; more comes over TCP."""
@@ -32,8 +39,14 @@ _MAX_TTL = 86400
 _MAX_NEGATIVE_TTL = 300
 """Seconds. Of a domain that is being set up, the world learns soon."""
 _WHY = 300
+_STALE = 3600
+"""Seconds for which an answer is still used past its time when DNS is down (RFC 8767 §4 allows days; hosts move)."""
+_RECHECK = 30
+"""Seconds for which such an answer stands before DNS is asked again (RFC 8767 §5)."""
 
 _MX, _A, _AAAA = dns.rdatatype.MX, dns.rdatatype.A, dns.rdatatype.AAAA
+_TXT, _TLSA, _CNAME = dns.rdatatype.TXT, dns.rdatatype.TLSA, dns.rdatatype.CNAME
+_PTR = dns.rdatatype.PTR
 
 
 class NoSuchDomain(Exception):
@@ -58,6 +71,10 @@ class MxAnswer:
     """A domain's MX records by preference. None means that the domain certainly has none."""
 
     records: tuple[MxRecord, ...] = ()
+    secure: bool = False
+    """The answer was validated, that there are none included."""
+    canonical: str = ""
+    """What the domain is an alias of; empty when of nothing."""
 
     @property
     def is_null(self) -> bool:
@@ -114,6 +131,9 @@ class _Finding:
     records: tuple[dns.rdata.Rdata, ...] = ()
     ttl: int = 0
     why: str = ""
+    secure: bool = False
+    canonical: str = ""
+    """The name at the end of all aliases, in lower case, without the final dot."""
 
 
 _Question = tuple[str, dns.rdatatype.RdataType]
@@ -127,8 +147,9 @@ class DnsResolver:
         self._clock = clock
         self._resolver = _dnspython(settings)
         self._flights = SingleFlight[_Question, _Finding]()
-        # ours and not dnspython's: that one's goes by the wall clock, and believes any TTL
-        self._known: OrderedDict[_Question, tuple[_Finding, float]] = OrderedDict()
+        # ours and not dnspython's: that one's goes by the wall clock, and believes any TTL; the times until which an
+        # answer is fresh, and until which it is better than none
+        self._known: OrderedDict[_Question, tuple[_Finding, float, float]] = OrderedDict()
 
     async def mx(self, domain: str) -> MxAnswer:
         """Return a domain's MX records by preference. Raises NoSuchDomain or DnsTrouble."""
@@ -138,7 +159,58 @@ class DnsResolver:
             for record in finding.records
             if isinstance(record, dns.rdtypes.ANY.MX.MX)
         ]
-        return MxAnswer(tuple(sorted(records, key=lambda record: (record.preference, record.host))))
+        canonical = "" if finding.canonical == domain.lower().removesuffix(".") else finding.canonical
+        ordered = sorted(records, key=lambda record: (record.preference, record.host))
+        return MxAnswer(tuple(ordered), finding.secure, canonical)
+
+    async def txt(self, name: str) -> tuple[str, ...]:
+        """Return a name's TXT records, each with its strings joined. Raises NoSuchDomain or DnsTrouble."""
+        finding = _certain(name, await self._find(name, _TXT))
+        return tuple(
+            b"".join(record.strings).decode("utf-8", "replace")
+            for record in finding.records
+            if isinstance(record, dns.rdtypes.ANY.TXT.TXT)
+        )
+
+    async def ptr(self, address: str) -> tuple[str, ...]:
+        """Return the names of an address, by its PTR records. Raises NoSuchDomain or DnsTrouble."""
+        finding = _certain(address, await self._find(dns.reversename.from_address(address).to_text(), _PTR))
+        return tuple(
+            record.target.to_text(omit_final_dot=True).lower()
+            for record in finding.records
+            if isinstance(record, dns.rdtypes.ANY.PTR.PTR)
+        )
+
+    async def tlsa(self, name: str) -> TlsaAnswer:
+        """Return a name's TLSA records. Raises NoSuchDomain or DnsTrouble."""
+        finding = _certain(name, await self._find(name, _TLSA))
+        records = [
+            TlsaRecord(record.usage, record.selector, record.mtype, record.cert)
+            for record in finding.records
+            if isinstance(record, dns.rdtypes.ANY.TLSA.TLSA)
+        ]
+        return TlsaAnswer(tuple(records), finding.secure)
+
+    async def host(self, host: str) -> HostAnswer:
+        """Return how sure a host's addresses are, one family sufficing. Raises NoSuchDomain or DnsTrouble.
+
+        Some zones answer well for one family and badly for the other (RFC 7672 §2.2.2 knows them, too); trouble is
+        raised only when there is nothing but trouble, or no address.
+        """
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self._find(host, rdtype)) for rdtype in (_A, _AAAA)]
+        findings = [task.result() for task in tasks]
+        found = [finding for finding in findings if finding.kind is _Kind.FOUND]
+        if not found:
+            for finding in sorted(findings, key=lambda finding: finding.kind is not _Kind.TROUBLE):
+                _certain(host, finding)
+            return HostAnswer(host, secure=False, name_secure=False)
+        best = max(found, key=lambda finding: finding.secure)
+        if best.secure or best.canonical == host:
+            return HostAnswer(best.canonical, best.secure, best.secure)
+        # an alias that leads out of a signed zone: whether its own name is in one, it must tell itself
+        alias = _certain(host, await self._find(host, _CNAME))
+        return HostAnswer(best.canonical, secure=False, name_secure=alias.secure)
 
     async def addresses(self, host: str, families: Families) -> tuple[str, ...]:
         """Return a host's addresses, IPv6 first if both are wanted. Raises NoSuchDomain or DnsTrouble.
@@ -184,9 +256,18 @@ class DnsResolver:
                 finding = await self._resolve(*question)
         except TimeoutError:
             finding = _Finding(_Kind.TROUBLE, why="no answer in time")
+        known = self._known.get(question)
+        now = self._clock.monotonic()
+        if finding.kind is _Kind.TROUBLE and known is not None:
+            old, _, stale_until = known
+            # what says that something is not there is never stretched: mail would bounce by it
+            if old.kind is _Kind.FOUND and now < stale_until:
+                self._known[question] = (old, min(now + _RECHECK, stale_until), stale_until)
+                return old
         if finding.ttl > 0:
             limit = _MAX_TTL if finding.kind is _Kind.FOUND else _MAX_NEGATIVE_TTL
-            self._known[question] = (finding, self._clock.monotonic() + min(finding.ttl, limit))
+            until = now + min(finding.ttl, limit)
+            self._known[question] = (finding, until, until + _STALE)
             self._known.move_to_end(question)
             if len(self._known) > self._settings.cache_size:
                 self._known.popitem(last=False)
@@ -207,10 +288,12 @@ class DnsResolver:
             return _Finding(_Kind.TROUBLE, why=f"{type(error).__name__}: {error}"[:_WHY])
         ttl = answer.chaining_result.minimum_ttl
         if answer.rrset is not None:
-            return _Finding(_Kind.FOUND, tuple(answer.rrset), ttl)
+            return _Finding(
+                _Kind.FOUND, tuple(answer.rrset), ttl, secure=_is_secure(answer), canonical=_canonical(answer)
+            )
         if _is_referral(answer):
             return _Finding(_Kind.TROUBLE, why="a referral instead of an answer; is the name server a resolver?")
-        return _Finding(_Kind.EMPTY, ttl=ttl)
+        return _Finding(_Kind.EMPTY, ttl=ttl, secure=_is_secure(answer), canonical=_canonical(answer))
 
 
 def _certain(name: str, finding: _Finding) -> _Finding:
@@ -225,6 +308,14 @@ def _certain(name: str, finding: _Finding) -> _Finding:
 def _negative_ttl(error: dns.resolver.NXDOMAIN, owner: dns.name.Name) -> int:
     response: dns.message.QueryMessage = error.response(owner)  # type: ignore[no-untyped-call]  # dnspython left it so
     return response.resolve_chaining().minimum_ttl
+
+
+def _is_secure(answer: dns.resolver.Answer) -> bool:
+    return bool(answer.response.flags & dns.flags.AD)
+
+
+def _canonical(answer: dns.resolver.Answer) -> str:
+    return answer.canonical_name.to_text(omit_final_dot=True).lower()
 
 
 def _is_referral(answer: dns.resolver.Answer) -> bool:
@@ -244,6 +335,8 @@ def _dnspython(settings: ResolverSettings) -> dns.asyncresolver.Resolver:
         resolver.nameservers = [dns.nameserver.Do53Nameserver(one.address, one.port) for one in settings.servers]
     resolver.cache = None
     resolver.use_edns(0, 0, _PAYLOAD)
+    # "tell me whether you validated" without the signatures themselves (RFC 6840 §5.7)
+    resolver.flags = dns.flags.RD | dns.flags.AD
     resolver.timeout = settings.patience.total_seconds()
     resolver.lifetime = settings.timeout.total_seconds()
     return resolver

@@ -1,41 +1,38 @@
 """One connection to one address of a host: opening it, and one mail transaction after another (RFC 5321 §3).
 
-What a host does becomes a `Verdict`; what follows from it, and which host is next, is left to others. aiosmtplib is
-used here and in `wire` only.
+What a host does becomes a `Verdict`; what follows from it, and which host is next, is left to others, and so is the
+transaction itself. aiosmtplib is used here, in `talk`, `mishap` and `wire` only.
 """
 
-import os
 import ssl
 from asyncio import timeout
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from aiosmtplib import SMTPException, SMTPResponse, SMTPResponseException
+from aiosmtplib import SMTPException, SMTPResponseException
 
-from mta.delivery.content import Shape, blocks
-from mta.delivery.esmtp import Offers, mail_command, rcpt_command
-from mta.delivery.limits import Timeouts, TlsPolicy
+from mta.clock import Clock
+from mta.delivery import mishap
+from mta.delivery.contexts import Contexts
+from mta.delivery.dial import Reached
+from mta.delivery.esmtp import Offers
+from mta.delivery.limits import Timeouts
+from mta.delivery.proof import Judgement, judge
 from mta.delivery.replies import told
-from mta.delivery.verdict import CLOSING, Refused, Stage, Verdict
-from mta.delivery.wire import Client, Garbled, Injected, Wire
+from mta.delivery.talk import Talk
+from mta.delivery.tls_failure import TlsFailure
+from mta.delivery.tls_policy import Demand, Level
+from mta.delivery.transaction import StillOurs, Transaction
+from mta.delivery.verdict import Refused, Stage, Verdict
+from mta.delivery.wire import Client, Garbled, ImplicitTls
 from mta.mail import failures
 from mta.mail.outcome import TlsUse
 from mta.mail.reply import Reply
 from mta.queue.seams import Host, Letter
 
-StillOurs = Callable[[], Awaitable[bool]]
-
 _NO_MECHANISM = Reply.of(451, "4.7.0", "The relay offers neither AUTH PLAIN nor AUTH LOGIN")
-
-
-def opportunistic_context() -> ssl.SSLContext:
-    """Return a TLS context that verifies nothing: it keeps out who only listens, and the alternative is plaintext."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context
+_HURRY = 1.0
+"""Seconds after its last reply in which a connection is surely not being closed for idleness."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,35 +40,59 @@ class Terms:
     """What all sessions of a transport share."""
 
     ehlo_name: str
-    tls: TlsPolicy
-    context: ssl.SSLContext
+    contexts: Contexts
     timeouts: Timeouts
+    clock: Clock
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What one connection is opened for."""
+
+    demand: Demand
+    testing: bool = False
+    """A policy in testing mode is taken seriously: the certificate is verified for it."""
+    after: Verdict | None = None
+    """What happened to TLS there before, a moment or some minutes ago, so that less is tried now."""
 
 
 class Session:
     """A connection. Used by one task at a time."""
 
-    def __init__(self, host: Host, address: str, terms: Terms, *, plaintext: bool = False) -> None:
-        """Open nothing yet. With `plaintext`, STARTTLS is passed over, for it failed there a moment ago."""
+    def __init__(self, host: Host, reached: Reached, wanted: Wanted, terms: Terms) -> None:
+        """Say nothing yet. The connection that was reached is this object's from here on."""
         self.host = host
-        self.address = address
-        self.tls: TlsUse | None = None
+        self.address = reached.address
+        self.demand = wanted.demand
+        """What it was opened for; once it is open, what it has proved."""
         self.used = 0
         """Transactions begun."""
-        self.dot_sent = False
-        """Whether the current transaction is past its final dot."""
-        self.stage = Stage.CONNECT
+        self.counted: set[str] = set()
+        """The domains in whose reports it stands."""
+        self.wanted = wanted
         self._terms = terms
-        self._plaintext = plaintext
         self._offers = Offers()
-        self._unfinished = False
-        context = terms.context if host.implicit_tls else None
-        self._client = Client(address, host.port, host.name, terms.ehlo_name, context, terms.timeouts)
+        self._starttls_offered = False
+        self._tls: ssl.SSLObject | None = None
+        self._judgement = Judgement()
+        self._greeted = False
+        self._last = 0.0
+        self._talk = Talk(Client(reached.socket, terms.ehlo_name, terms.timeouts), terms.timeouts)
 
     @property
-    def tls_required(self) -> bool:
-        """Whether there is no mail without TLS."""
-        return self.host.require_tls or self._terms.tls is TlsPolicy.REQUIRE
+    def stage(self) -> Stage:
+        """How far it got."""
+        return self._talk.stage
+
+    @property
+    def dot_sent(self) -> bool:
+        """Whether the current transaction is past its final dot."""
+        return self._talk.dot_sent
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether there is TLS."""
+        return self._tls is not None
 
     @property
     def will_notify(self) -> bool:
@@ -81,10 +102,23 @@ class Session:
     @property
     def fit(self) -> bool:
         """Whether another transaction may begin: connected, and nothing was said out of turn."""
-        return self._client.wire is not None and self._client.wire.is_quiet
+        return self._talk.fit
+
+    def use(self, word: str) -> TlsUse | None:
+        """Return the TLS that there is, under the policy that decided; None before the host said what it offers."""
+        if self._tls is None and not self._greeted:
+            return None
+        keywords = self._offers.keywords
+        offered = tuple(sorted({*keywords, "STARTTLS"})) if self._starttls_offered else keywords
+        if self._tls is None:
+            after = self.wanted.after
+            return TlsUse("", "", word, proof="" if after is None else after.reply.text, offered=offered)
+        cipher = self._tls.cipher()
+        verified, why = self._judgement.verified, self._judgement.why
+        return TlsUse(self._tls.version() or "", cipher[0] if cipher else "", word, verified, why, offered)
 
     async def open(self) -> None:
-        """Connect, greet, secure, authenticate.
+        """Hear the greeting, greet, secure, authenticate.
 
         Raises:
             Refused: something of that failed; the connection is gone.
@@ -95,45 +129,43 @@ class Session:
             await self._secure()
             if self.host.user is not None:
                 await self._authenticate(self.host.user, self.host.password or "")
-            if (said := self._wire.out_of_turn) is not None:
+            if (said := self._talk.wire.out_of_turn) is not None:
                 # else it would be taken for the answer to MAIL
-                raise _refused(Stage.EHLO, SMTPResponseException(said.code, said.message), timedelta(0))
+                raise mishap.refused(Stage.EHLO, SMTPResponseException(said.code, said.message), timedelta(0))
         except BaseException:
             self.drop()
             raise
+        self._last = self._terms.clock.monotonic()
 
-    async def transact(self, letter: Letter, still_ours: StillOurs) -> Verdict:
+    async def transact(self, letter: Letter, still_ours: StillOurs, *, requiretls: bool = False) -> Verdict:
         """Make one mail transaction. Afterwards the session may or may not be `fit`.
 
-        `still_ours` is asked just before the final dot; when it says no, the connection is dropped.
+        `still_ours` is asked just before the last octets; when it says no, the connection is dropped.
         """
         self.used += 1
-        self.dot_sent = False
-        self.stage = Stage.MAIL
-        shape = Shape.of(letter)
-        if objection := self._offers.objection(shape):
-            return Verdict(Stage.MAIL, objection)
-        commands = (mail_command(letter, shape, self._offers), rcpt_command(letter.recipient, self._offers), b"DATA")
+        hurry = self._terms.clock.monotonic() - self._last < _HURRY
+        transaction = Transaction(self._talk, self._offers, letter, still_ours)
         try:
-            refusal = await (self._pipelined(commands) if self._offers.pipelining else self._stepwise(commands))
-            return refusal or await self._content(letter, still_ours)
+            return await transaction.run(requiretls=requiretls, hurry=hurry)
         except Refused as refused:
             self.drop()
             return refused.verdict
         except BaseException:
             self.drop()
             raise
+        finally:
+            self._last = self._terms.clock.monotonic()
 
     def farewell(self) -> None:
         """Say QUIT and close without waiting for the answer."""
-        wire = self._client.wire
+        wire = self._talk.client.wire
         if wire is not None and wire.is_quiet:
             wire.send(b"QUIT")
-        self._client.close()
+        self._talk.client.close()
 
     async def leave(self, limit: timedelta) -> None:
         """Say QUIT, wait for the answer for a while, close (RFC 5321 §4.1.1.10)."""
-        wire = self._client.wire
+        wire = self._talk.client.wire
         try:
             if wire is not None and wire.is_quiet:
                 async with timeout(limit.total_seconds()):
@@ -145,240 +177,84 @@ class Session:
 
     def drop(self) -> None:
         """Close at once."""
-        if self._client.wire is not None:
-            self._client.wire.abort()
-        self._client.close()
+        self._talk.drop()
 
     # opening
 
     async def _connect(self) -> None:
+        client = self._talk.client
         try:
-            await self._client.connect()
+            if self.host.implicit_tls:
+                client.implicit_tls = ImplicitTls(self._context(), self.demand.server_name)
+            await client.connect()
         except (TimeoutError, SMTPException, Garbled, OSError) as error:
-            raise _refused(self._client.stage, error, self._client.limit) from error
+            raise mishap.refused(client.stage, error, client.limit) from error
         finally:
-            self.stage = self._client.stage
+            self._talk.stage = client.stage
         if self.host.implicit_tls:
-            self.tls = self._tls_use()
+            self._take_stock(Stage.GREETING)
 
     async def _hello(self) -> None:
-        client, limit = self._client, self._terms.timeouts.command
+        client, limit = self._talk.client, self._terms.timeouts.command
         try:
-            async with self._step(Stage.EHLO, limit):
-                await client.ehlo(timeout=None)
+            async with self._talk.step(Stage.EHLO, limit):
+                await (client.lhlo() if self.host.lmtp else client.ehlo(timeout=None))
         except Refused as refused:
             # a host from before 1995, or a filter in front of one (RFC 5321 §3.2)
-            if not (refused.verdict.remote and refused.verdict.reply.is_permanent and client.is_connected):
+            remote = refused.verdict.remote and refused.verdict.reply.is_permanent
+            if not (remote and client.is_connected) or self.host.lmtp:
                 raise
-            async with self._step(Stage.EHLO, limit):
+            async with self._talk.step(Stage.EHLO, limit):
                 await client.helo(timeout=None)
         self._offers = Offers.parse(client.esmtp_extensions, client.server_auth_methods)
+        self._greeted = True
 
     async def _secure(self) -> None:
-        if self.tls is not None:
-            return
-        if not self._offers.starttls:
-            if self.tls_required:
-                raise Refused(Verdict(Stage.STARTTLS, told(failures.TLS_NOT_OFFERED, self.host.name)))
-            return
-        if self._plaintext and not self.tls_required:
-            return
-        async with self._step(Stage.STARTTLS, self._terms.timeouts.command):
-            await self._client.starttls(
-                server_hostname=self.host.name, tls_context=self._terms.context, validate_certs=False, timeout=None
-            )
-        self.tls = self._tls_use()
-        # what was offered in the clear is forgotten (RFC 3207 §4.2)
-        await self._hello()
+        if self._tls is None and self.demand.level > Level.NONE and self._may_encrypt():
+            async with self._talk.step(Stage.STARTTLS, self._terms.timeouts.command):
+                context, name = self._context(), self.demand.server_name
+                await self._talk.client.starttls(
+                    server_hostname=name, tls_context=context, validate_certs=False, timeout=None
+                )
+            self._take_stock(Stage.STARTTLS)
+            # what was offered in the clear is forgotten (RFC 3207 §4.2)
+            await self._hello()
+        elif self._tls is None:
+            self._starttls_offered = self._offers.starttls
+        if self.demand.requiretls and not self._offers.requiretls:
+            raise Refused(Verdict(Stage.EHLO, told(failures.NO_REQUIRETLS, self.host.name)))
+
+    def _may_encrypt(self) -> bool:
+        if self._offers.starttls:
+            self._starttls_offered = True
+            return True
+        if self.demand.encrypted:
+            reply = told(failures.TLS_NOT_OFFERED, self.host.name)
+            raise Refused(Verdict(Stage.STARTTLS, reply, failure=TlsFailure.STARTTLS_NOT_SUPPORTED))
+        return False
+
+    def _context(self) -> ssl.SSLContext:
+        return self._terms.contexts.of(self.host, self.demand, testing=self.wanted.testing)
+
+    def _take_stock(self, stage: Stage) -> None:
+        """The handshake is done: see what it is worth."""
+        tls = self._talk.client.get_transport_info("ssl_object")
+        # uvloop's object is its own, with the same methods
+        self._tls = tls
+        self._judgement = found = judge(tls, self.demand, self._terms.clock.now(), testing=self.wanted.testing)
+        if found.failure is not None:
+            reply = told(failures.TLS_FAILED, found.why)
+            raise Refused(Verdict(stage, reply, failure=found.failure, failed=found.failed))
+        met = self.demand.proven(found.name)
+        # encrypted is encrypted, also where nobody asked for it
+        self.demand = met if met.encrypted else replace(met, level=Level.ENCRYPT)
 
     async def _authenticate(self, user: str, password: str) -> None:
-        async with self._step(Stage.AUTH, self._terms.timeouts.command):
+        client = self._talk.client
+        async with self._talk.step(Stage.AUTH, self._terms.timeouts.command):
             if "plain" in self._offers.auth:
-                await self._client.auth_plain(user, password, timeout=None)
+                await client.auth_plain(user, password, timeout=None)
             elif "login" in self._offers.auth:
-                await self._client.auth_login(user, password, timeout=None)
+                await client.auth_login(user, password, timeout=None)
             else:
                 raise Refused(Verdict(Stage.AUTH, told(_NO_MECHANISM, self.host.name)))
-
-    def _tls_use(self) -> TlsUse | None:
-        session = self._client.get_transport_info("ssl_object") if self._client.is_connected else None
-        if not isinstance(session, ssl.SSLObject):
-            return None
-        cipher = session.cipher()
-        policy = TlsPolicy.REQUIRE if self.tls_required else TlsPolicy.OPPORTUNISTIC
-        return TlsUse(session.version() or "", cipher[0] if cipher else "", policy)
-
-    # one transaction; each step returns None to go on, or the verdict that ends it
-
-    async def _pipelined(self, commands: tuple[bytes, bytes, bytes]) -> Verdict | None:
-        """MAIL, RCPT and DATA in one flight (RFC 2920 §3.1). The first refusal counts, all replies are read."""
-        first = (b"RSET",) if self._unfinished else ()
-        async with self._step(Stage.MAIL, self._terms.timeouts.command):
-            self._wire.send(*first, *commands)
-        if first:
-            await self._heard_reset()
-        refusal: Verdict | None = None
-        for stage in (Stage.MAIL, Stage.RCPT, Stage.DATA):
-            try:
-                reply = await self._reply(stage)
-            except Refused:
-                if refusal is None:
-                    raise
-                self.drop()
-                return refusal
-            refusal = refusal or _refusal(stage, reply)
-            if reply.code == CLOSING:
-                self.drop()
-                return refusal
-        if refusal is not None:
-            await self._undo(refusal, reply)
-        return refusal
-
-    async def _undo(self, refusal: Verdict, to_data: Reply) -> None:
-        """After a refusal, make the session fit for the next transaction, or drop it."""
-        self._unfinished = True
-        if not refusal.remote:
-            self.drop()  # replies and commands may no longer match
-        elif to_data.code // 100 == 3:
-            # it wants content for nobody: an empty message, whatever it says to it (RFC 2920 §3.1)
-            try:
-                async with self._step(Stage.DATA, self._terms.timeouts.command):
-                    self._wire.send_dot()
-                await self._reply(Stage.DATA)
-                self._unfinished = False
-            except Refused:
-                self.drop()
-
-    async def _stepwise(self, commands: tuple[bytes, bytes, bytes]) -> Verdict | None:
-        if self._unfinished:
-            async with self._step(Stage.MAIL, self._terms.timeouts.command):
-                self._wire.send(b"RSET")
-            await self._heard_reset()
-        for stage, command in zip((Stage.MAIL, Stage.RCPT, Stage.DATA), commands, strict=True):
-            async with self._step(stage, self._terms.timeouts.command):
-                self._wire.send(command)
-            reply = await self._reply(stage)
-            refusal = _refusal(stage, reply)
-            if refusal is not None:
-                self._unfinished = True
-                if reply.code == CLOSING or not refusal.remote:
-                    self.drop()
-                return refusal
-        return None
-
-    async def _heard_reset(self) -> None:
-        reply = await self._reply(Stage.MAIL)
-        if not reply.code // 100 == 2:
-            # it says so before MAIL: to the caller this connection is as good as lost
-            raise Refused(Verdict(Stage.MAIL, told(failures.PROTOCOL_ERROR, f"RSET was refused: {reply}")))
-        self._unfinished = False
-
-    async def _content(self, letter: Letter, still_ours: StillOurs) -> Verdict:
-        """Send the content, piece by piece, and the dot. From here on nothing but the reply to the dot is success."""
-        try:
-            for block in blocks(letter):
-                async with self._step(Stage.DATA, self._terms.timeouts.block):
-                    await self._wire.send_block(block)
-                if (early := self._interruption()) is not None:
-                    return early
-        except Refused:
-            # a host that does not want the rest says so and closes: its word explains more than the loss
-            if (early := self._interruption()) is not None:
-                return early
-            raise
-        if not await still_ours():
-            self.drop()
-            return Verdict(Stage.DOT, failures.LEASE_LOST)
-        if (early := self._interruption()) is not None:
-            return early
-        async with self._step(Stage.DOT, self._terms.timeouts.final):
-            self._wire.send_dot()
-            self.dot_sent = True
-        try:
-            reply = await self._reply(Stage.DOT)
-        except Refused as refused:
-            raise Refused(replace(refused.verdict, in_doubt=True)) from refused
-        self._unfinished = False
-        return self._answer_to_dot(reply)
-
-    def _answer_to_dot(self, reply: Reply) -> Verdict:
-        if reply.code // 100 == 3:
-            self.drop()
-            return Verdict(Stage.DOT, told(failures.PROTOCOL_ERROR, f"the dot was answered {reply}"), in_doubt=True)
-        if reply.code == CLOSING:
-            self.drop()
-        return Verdict(Stage.DOT, reply, remote=True)
-
-    def _interruption(self) -> Verdict | None:
-        said = self._wire.out_of_turn
-        if said is None:
-            return None
-        self.drop()
-        return _refusal(Stage.DATA, _reply(said)) or Verdict(Stage.DATA, told(failures.PROTOCOL_ERROR, str(said.code)))
-
-    # the wire
-
-    @property
-    def _wire(self) -> Wire:
-        assert self._client.wire is not None  # noqa: S101  `open` came before
-        return self._client.wire
-
-    async def _reply(self, stage: Stage) -> Reply:
-        limits = self._terms.timeouts
-        limit = {Stage.DATA: limits.data, Stage.DOT: limits.final}.get(stage, limits.command)
-        async with self._step(stage, limit):
-            return _reply(await self._wire.read_response())
-
-    @asynccontextmanager
-    async def _step(self, stage: Stage, limit: timedelta) -> AsyncIterator[None]:
-        """Translate what goes wrong inside into `Refused`."""
-        self.stage = stage
-        try:
-            async with timeout(limit.total_seconds()):
-                yield
-        except (TimeoutError, SMTPException, Garbled, OSError) as error:
-            raise _refused(stage, error, limit) from error
-
-
-def _reply(said: SMTPResponse) -> Reply:
-    return Reply.parse(said.code, said.message.split("\n"))
-
-
-def _refusal(stage: Stage, reply: Reply) -> Verdict | None:
-    """Return None for the reply that lets a transaction go on."""
-    if reply.code // 100 == (3 if stage is Stage.DATA else 2):
-        return None
-    if reply.is_positive:
-        return Verdict(stage, told(failures.PROTOCOL_ERROR, f"{stage.upper()} was answered {reply}"))
-    return Verdict(stage, reply, remote=True)
-
-
-def _refused(stage: Stage, error: Exception, limit: timedelta) -> Refused:
-    """Say in our words what went wrong at a stage; keep the host's own words where there are some."""
-    plaintext_may_work = stage is Stage.STARTTLS and not isinstance(error, Injected)
-    remote = False
-    match error:
-        case SMTPResponseException(code=code, message=message) if 400 <= code <= 599:
-            reply, remote = Reply.parse(code, message.split("\n")), True
-        case SMTPResponseException(code=code, message=message):
-            reply = told(failures.PROTOCOL_ERROR, f"{stage.upper()} was answered {code} {message}")
-        case TimeoutError():
-            known = failures.NO_CONNECTION if stage is Stage.CONNECT else failures.HOST_TIMEOUT
-            reply = told(known, f"waited {limit.total_seconds():g} s ({stage})")
-        case Garbled():
-            reply = told(failures.PROTOCOL_ERROR, str(error))
-        case ssl.SSLError():
-            reply = told(failures.TLS_FAILED, error.reason or str(error))
-        case _ if stage is Stage.CONNECT:
-            reply = told(failures.NO_CONNECTION, _why(error))
-        case _ if stage is Stage.STARTTLS:
-            reply = told(failures.TLS_FAILED, _why(error) or "connection lost")
-        case _:
-            reply = told(failures.CONNECTION_LOST, _why(error))
-    return Refused(Verdict(stage, reply, remote, plaintext_may_work=plaintext_may_work))
-
-
-def _why(error: BaseException) -> str:
-    """Return the system's words for what went wrong, such as "Connection refused"."""
-    cause = error.__cause__ if isinstance(error, SMTPException) and error.__cause__ else error
-    return os.strerror(cause.errno) if isinstance(cause, OSError) and cause.errno else str(cause)

@@ -1,63 +1,131 @@
 """The transport of the real world: one attempt is a walk over a site's hosts and their addresses until one answers for
-the recipient. Each step is in a module of its own; which step follows is decided in `verdict`.
+the recipient. Each step is in a module of its own; which step follows is decided in `verdict`, what a host must prove
+in `policies`.
 """
 
 import asyncio
-import ipaddress
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
 
 from mta.clock import Clock
-from mta.delivery import guard
-from mta.delivery.limits import Families, TransportSettings
+from mta.delivery import mishap
+from mta.delivery.addresses import Addresses
+from mta.delivery.contexts import Contexts
+from mta.delivery.dial import Dialled, Patience, Reached, dial, dial_socket
+from mta.delivery.limits import TransportSettings
+from mta.delivery.policies import Case, HostPolicies, TlsPolicies
 from mta.delivery.pool import Pool
 from mta.delivery.replies import told
-from mta.delivery.resolver import DnsTrouble, NoSuchDomain, Resolver
-from mta.delivery.session import Session, StillOurs, Terms, opportunistic_context
+from mta.delivery.resolver import Resolver
+from mta.delivery.session import Session, Terms, Wanted
+from mta.delivery.shaky import Shaky
+from mta.delivery.tls_failure import TlsFailure
+from mta.delivery.tls_ledger import TlsLedger
+from mta.delivery.tls_policy import Demand, Skipped
+from mta.delivery.tls_report import Tallies
+from mta.delivery.transaction import StillOurs
 from mta.delivery.verdict import CLOSING, Decision, Refused, Stage, Verdict, decide
 from mta.mail import failures
-from mta.mail.outcome import Bounced, Deferred, Delivered, Outcome, Try
+from mta.mail.outcome import Bounced, Deferred, Delivered, Outcome, TlsUse, Try
+from mta.mail.reply import Reply
 from mta.queue.seams import Host, Letter, Site
+
+_WAYS = 3
+"""Connections to one address: verified for a policy in testing mode, unverified, in plaintext."""
+_MAX_COUNTED = 1000
+"""Domains whose reports one connection stands in; one that lives on carries few more."""
+
+
+_CERTIFICATE = frozenset(
+    {
+        TlsFailure.CERTIFICATE_EXPIRED,
+        TlsFailure.CERTIFICATE_HOST_MISMATCH,
+        TlsFailure.CERTIFICATE_NOT_TRUSTED,
+    }
+)
+
+
+def _never(reply: Reply) -> bool:
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What the walks of a transport share."""
+
+    settings: TransportSettings
+    clock: Clock
+    addresses: Addresses
+    policies: HostPolicies
+    pool: Pool[Session]
+    terms: Terms
+    patience: Patience
+    shaky: Shaky
+    ledger: TlsLedger
+    is_about_us: Callable[[Reply], bool]
 
 
 class SmtpTransport:
-    """Hands letters over by SMTP."""
+    """Hands letters over by SMTP and LMTP."""
 
-    def __init__(self, settings: TransportSettings, resolver: Resolver, clock: Clock) -> None:
-        self._settings = settings
-        self._resolver = resolver
-        self._clock = clock
-        self._pool = Pool[Session](settings.pool, clock)
-        self._terms = Terms(settings.ehlo_name, settings.tls, opportunistic_context(), settings.timeouts)
+    def __init__(
+        self,
+        settings: TransportSettings,
+        resolver: Resolver,
+        clock: Clock,
+        policies: HostPolicies | None = None,
+        tallies: Tallies | None = None,
+        is_about_us: Callable[[Reply], bool] = _never,
+    ) -> None:
+        """Without `policies` there is neither DANE nor MTA-STS. `tallies` count for TLS reports.
+
+        `is_about_us` tells of a refusal whether it speaks of our reputation, so that a fall-back relay may do better.
+        """
+        self._contexts = Contexts(settings.ca_file)
+        self._tools = Tools(
+            settings=settings,
+            clock=clock,
+            addresses=Addresses(resolver, settings.families, settings.allow_networks),
+            policies=policies or TlsPolicies(settings.tls, clock),
+            pool=Pool[Session](settings.pool, clock),
+            terms=Terms(settings.ehlo_name, self._contexts, settings.timeouts, clock),
+            patience=Patience(settings.timeouts.connect),
+            shaky=Shaky(clock),
+            ledger=TlsLedger(tallies if tallies is not None else Tallies(), clock, counts=tallies is not None),
+            is_about_us=is_about_us,
+        )
 
     async def deliver(self, letter: Letter, site: Site, still_ours: StillOurs) -> Outcome:
         """Make one attempt: hosts in order until one answers for the recipient. Never raises for what a host does."""
-        attempt = _Attempt(self, letter, still_ours)
+        attempt = _Attempt(self._tools, letter, still_ours)
+        limit = self._tools.settings.timeouts.attempt
         try:
-            async with asyncio.timeout(self._settings.timeouts.attempt.total_seconds()) as deadline:
+            async with asyncio.timeout(limit.total_seconds()) as deadline:
                 return await attempt.run(site)
         except TimeoutError:
             if not deadline.expired():
                 raise
             return attempt.out_of_time()
 
+    def forget_certificates(self) -> None:
+        """Read the files of our certificates, and of trust anchors, again when they are next needed."""
+        self._contexts.forget()
+
     async def tend(self) -> None:
         """End connections that have been idle for too long; runs until cancelled."""
-        await self._pool.tend()
+        await self._tools.pool.tend()
 
     async def close(self) -> None:
         """End idle connections with QUIT; those in use end when they come back."""
-        await self._pool.close(self._settings.timeouts.quit)
+        await self._tools.pool.close(self._tools.settings.timeouts.quit)
 
 
 class _Attempt:
     """One letter's walk. Finished after one run."""
 
-    def __init__(self, transport: SmtpTransport, letter: Letter, still_ours: StillOurs) -> None:
-        self._settings = transport._settings
-        self._resolver = transport._resolver
-        self._clock = transport._clock
-        self._pool = transport._pool
-        self._terms = transport._terms
+    def __init__(self, tools: Tools, letter: Letter, still_ours: StillOurs) -> None:
+        self._tools = tools
         self._letter = letter
         self._still_ours = still_ours
         self._tries: list[Try] = []
@@ -65,87 +133,91 @@ class _Attempt:
         """Hosts that certainly have no address to use, and why: nothing will change by itself."""
         self._opened = 0
         self._session: Session | None = None
+        self._word = ""
         self._began = 0.0
 
     async def run(self, site: Site) -> Outcome:
+        outcome = await self._walk(site.hosts)
+        if site.fallback and (outcome is None or self._is_about_us(outcome)):
+            outcome = await self._walk(site.fallback) or outcome
+        return outcome or self._nobody_answered(site)
+
+    async def _walk(self, hosts: tuple[Host, ...]) -> Outcome | None:
+        """Ask hosts in order; None: none of them answered for the recipient."""
         met: set[Host] = set()
-        for host in site.hosts:
-            while (session := self._pool.take(host)) is not None:
-                stale, outcome = await self._speak_again(session)
+        cases: dict[Host, Case] = {}
+        for host in hosts:
+            if not self._tools.pool.has(host):
+                continue
+            case = cases[host] = await self._tools.policies.of(host, self._letter)
+            if isinstance(case.demand, Skipped):
+                continue
+            while (session := self._lent(host, case.demand)) is not None:
+                stale, outcome = await self._speak_again(session, case)
                 if outcome is not None:
                     return outcome
                 if not stale:
                     met.add(host)
                     break
-        for host in site.hosts:
-            if host in met:
-                continue
-            for address in await self._addresses(host):
-                if self._opened >= self._settings.max_tries:
-                    break
-                outcome = await self._try(host, address)
+        for host in hosts:
+            if host not in met:
+                outcome = await self._ask(host, cases.get(host) or await self._tools.policies.of(host, self._letter))
                 if outcome is not None:
                     return outcome
-        return self._nobody_answered(site)
+        return None
 
     def out_of_time(self) -> Outcome:
         """The deadline of the attempt has passed."""
         in_doubt = False
-        reply = told(failures.ATTEMPT_TIMEOUT, f"{self._settings.timeouts.attempt.total_seconds():g} s in all")
+        reply = told(failures.ATTEMPT_TIMEOUT, f"{self._tools.settings.timeouts.attempt.total_seconds():g} s in all")
         if self._session is not None:
             in_doubt = self._session.dot_sent
             self._note(self._session, Verdict(self._session.stage, reply))
         return Deferred(reply, tuple(self._tries), in_doubt)
 
-    async def _speak_again(self, session: Session) -> tuple[bool, Outcome | None]:
+    # on a connection that stands
+
+    def _lent(self, host: Host, demand: Demand) -> Session | None:
+        return self._tools.pool.take(host, lambda session: session.demand.covers(demand))
+
+    async def _speak_again(self, session: Session, case: Case) -> tuple[bool, Outcome | None]:
         """Speak on a connection that was idle; the first result says whether it had ended in the meantime.
 
         A host may close an idle connection at any time. When that shows at MAIL, nothing has been tried yet.
         """
-        self._began = self._clock.monotonic()
-        verdict = await self._transact(session)
-        gone = not verdict.remote and verdict.reply.is_transient
+        self._began = self._tools.clock.monotonic()
+        verdict = await self._transact(session, case)
+        gone = not verdict.remote and verdict.reply.is_transient and not verdict.in_doubt
         if verdict.stage is Stage.MAIL and (gone or verdict.reply.code == CLOSING):
             return True, None
         return False, self._conclude(session, verdict)
 
-    async def _try(self, host: Host, address: str) -> Outcome | None:
-        session = await self._open(host, address)
-        if session is None:
-            return None
-        return self._conclude(session, await self._transact(session))
-
-    async def _open(self, host: Host, address: str) -> Session | None:
-        """Return an open connection; when TLS fails and is not required, a second one without it (RFC 7435 §3)."""
-        for plaintext in (False, True):
-            await self._pool.reserve()
-            self._opened += 1
-            self._began = self._clock.monotonic()
-            session = self._session = Session(host, address, self._terms, plaintext=plaintext)
-            try:
-                await session.open()
-            except Refused as refused:
-                self._pool.release()
-                self._session = None
-                self._note(session, refused.verdict)
-                if session.tls_required or not refused.verdict.plaintext_may_work:
-                    return None
-            except BaseException:
-                self._pool.release()
-                raise
-            else:
-                return session
-        return None
-
-    async def _transact(self, session: Session) -> Verdict:
+    async def _transact(self, session: Session, case: Case) -> Verdict:
+        assert isinstance(case.demand, Demand)  # noqa: S101  a host that must be skipped has no session
         self._session = session
+        self._word = case.demand.word
+        self._count(session, case)
         try:
-            verdict = await session.transact(self._letter, self._still_ours)
+            verdict = await session.transact(self._letter, self._still_ours, requiretls=case.demand.requiretls)
         finally:
             # whatever ended it dropped the session, which then is not kept
-            self._pool.give_back(session)
+            self._tools.pool.give_back(session)
         self._session = None
         return verdict
+
+    def _count(self, session: Session, case: Case) -> None:
+        """One connection counts once for each domain whose mail it carries."""
+        if case.domain in session.counted or len(session.counted) >= _MAX_COUNTED:
+            return
+        session.counted.add(case.domain)
+        ledger, host, address = self._tools.ledger, session.host.name, session.address
+        if session.wanted.after is not None:
+            ledger.failed(case, host, address, session.wanted.after)
+        elif not session.is_encrypted:
+            reply, failure = failures.TLS_NOT_OFFERED, TlsFailure.STARTTLS_NOT_SUPPORTED
+            ledger.failed(case, host, address, Verdict(Stage.STARTTLS, reply, failure=failure))
+        else:
+            ledger.met(case, host, address)
 
     def _conclude(self, session: Session, verdict: Verdict) -> Outcome | None:
         """Return what a verdict means; None: ask the next host."""
@@ -161,67 +233,142 @@ class _Attempt:
             case Decision.NEXT_HOST:
                 return None
 
-    async def _addresses(self, host: Host) -> tuple[str, ...]:
-        """Return the addresses of a host that may be connected to; note why if there is none."""
-        families = self._settings.families
-        self._began = self._clock.monotonic()
-        try:
-            found = _literal(host) or await self._resolver.addresses(host.name, families)
-        except NoSuchDomain:
-            return self._unreachable(host, f"{host.name} does not exist", certain=True)
-        except DnsTrouble as trouble:
-            self._note_host(host, Verdict(Stage.CONNECT, told(failures.DNS_TROUBLE, str(trouble))))
-            return ()
-        if not found:
-            # with one family switched off here, the lack is ours
-            certain = families in (Families.AUTO, Families.DUAL)
-            return self._unreachable(host, f"{host.name} has no address to use", certain=certain)
-        if host.trusted:
-            return found
-        judged = [(address, guard.refusal(address, self._settings.allow_networks)) for address in found]
-        usable = tuple(address for address, why in judged if why is None)
-        if not usable:
-            listed = ", ".join(f"{address} ({why})" for address, why in judged[:5])
-            return self._unreachable(
-                host, f"{host.name} has only addresses that mail is never sent to: {listed}", certain=True
-            )
-        return usable
+    # on a new one
 
-    def _unreachable(self, host: Host, why: str, *, certain: bool) -> tuple[str, ...]:
-        if certain:
-            self._hopeless[host] = why
-        self._note_host(host, Verdict(Stage.CONNECT, told(failures.NO_CONNECTION, why)))
-        return ()
+    async def _ask(self, host: Host, case: Case) -> Outcome | None:
+        """Try the addresses of a host until one answers for the recipient."""
+        self._began = self._tools.clock.monotonic()
+        if isinstance(case.demand, Skipped):
+            self._word = case.demand.word
+            self._tools.ledger.skipped(case, host.name)
+            self._note_host(host, Verdict(Stage.CONNECT, told(failures.TLS_POLICY, case.demand.why)))
+            return None
+        self._word = case.demand.word
+        found = await self._tools.addresses.of(host)
+        if not found.usable:
+            if found.is_certain:
+                self._hopeless[host] = found.why
+            self._note_host(host, Verdict(Stage.CONNECT, found.reply))
+            return None
+        left = list(found.usable)
+        while left and self._opened < self._tools.settings.max_tries:
+            session = await self._open(host, left, case, case.demand)
+            if session is not None:
+                outcome = self._conclude(session, await self._transact(session, case))
+                if outcome is not None:
+                    return outcome
+        return None
+
+    async def _open(self, host: Host, left: list[str], case: Case, demand: Demand) -> Session | None:
+        """Return an open connection to the first address that answers, and take what was tried from the list.
+
+        When TLS fails there and is not demanded, a second connection goes without (RFC 7435 §3); when a certificate
+        fails that only a policy in testing mode wants, with an unverified one (RFC 8461 §5).
+        """
+        places = list(left)
+        failed: Verdict | None = None
+        plain = False
+        for _ in range(_WAYS):
+            dialled = await self._dial(host, places)
+            gone = {missed.address for missed in dialled.missed}
+            if dialled.reached is not None:
+                gone.add(dialled.reached.address)
+            left[:] = [one for one in left if one not in gone]
+            if dialled.reached is None:
+                return None
+            address = dialled.reached.address
+            places = [address]
+            wanted = self._wanted(host, address, demand, failed, plain=plain)
+            session, verdict = await self._speak_to(host, dialled.reached, wanted)
+            if session is not None:
+                if failed is not None:
+                    self._tools.shaky.remember(host, address, failed, testing=not plain)
+                    session.counted.add(case.domain)
+                return session
+            assert verdict is not None  # noqa: S101  either a session or why not
+            self._tools.ledger.failed(case, host.name, address, verdict)
+            only_tested = wanted.testing and verdict.failure in _CERTIFICATE
+            plain = not only_tested and verdict.plaintext_may_work and wanted.demand.plaintext_fallback
+            if not (only_tested or plain):
+                return None
+            failed = verdict
+        return None
+
+    def _wanted(self, host: Host, address: str, demand: Demand, failed: Verdict | None, *, plain: bool) -> Wanted:
+        """Return what a connection is opened for, after what happened there before."""
+        if failed is not None:
+            return Wanted(demand.in_plaintext() if plain else demand, after=failed)
+        if demand.plaintext_fallback and (known := self._tools.shaky.recall(host, address, testing=False)) is not None:
+            return Wanted(demand.in_plaintext(), after=known)
+        if demand.testing_names:
+            known = self._tools.shaky.recall(host, address, testing=True)
+            return Wanted(demand, testing=known is None, after=known)
+        return Wanted(demand)
+
+    async def _dial(self, host: Host, addresses: list[str]) -> Dialled:
+        """Connect; the connection has a place in the pool. What was not reached is noted."""
+        await self._tools.pool.reserve()
+        self._began = self._tools.clock.monotonic()
+        try:
+            left = max(1, self._tools.settings.max_tries - self._opened)
+            if host.socket is not None:
+                dialled = await dial_socket(host.socket, self._tools.patience)
+            else:
+                dialled = await dial(addresses[:left], host.port, self._tools.patience)
+        except BaseException:
+            self._tools.pool.release()
+            raise
+        for missed in dialled.missed:
+            verdict = mishap.refused(Stage.CONNECT, missed.error, self._tools.patience.limit).verdict
+            self._record(host, missed.address, verdict, None, missed.took)
+        self._opened += len(dialled.missed) + (dialled.reached is not None)
+        if dialled.reached is None:
+            self._tools.pool.release()
+        return dialled
+
+    async def _speak_to(self, host: Host, reached: Reached, wanted: Wanted) -> tuple[Session | None, Verdict | None]:
+        session = self._session = Session(host, reached, wanted, self._tools.terms)
+        try:
+            await session.open()
+        except Refused as refused:
+            self._tools.pool.release()
+            self._session = None
+            self._note(session, refused.verdict)
+            return None, refused.verdict
+        except BaseException:
+            self._tools.pool.release()
+            raise
+        return session, None
+
+    # what is kept
 
     def _nobody_answered(self, site: Site) -> Outcome:
-        """All hosts were tried. What they refused was us, so that it is tried again, unless there is nobody at all.
+        """All hosts were tried. What they refused was us, so that it is tried again, unless there is nobody at all, or
+        nobody who promises what the message demands (RFC 8689 §4.2.1).
 
         A relay that the operator named is never hopeless: mail waits until the name is mended.
         """
         tries = tuple(self._tries)
         if site.hosts and all(host in self._hopeless and not host.trusted for host in site.hosts):
             return Bounced(told(failures.NO_HOST, "; ".join(self._hopeless.values())), tries)
+        if tries and all(one.reply.status == failures.NO_REQUIRETLS.status and not one.remote for one in tries):
+            return Bounced(tries[-1].reply, tries)
         spoken = next((one.reply for one in reversed(tries) if one.remote), None)
         return Deferred(spoken or (tries[-1].reply if tries else failures.NO_CONNECTION), tries)
 
+    def _is_about_us(self, outcome: Outcome) -> bool:
+        """Whether another way may do better: the host itself refused, and what it refused is who we are."""
+        if isinstance(outcome, Delivered) or (isinstance(outcome, Deferred) and outcome.in_doubt):
+            return False
+        return bool(self._tries) and self._tries[-1].remote and self._tools.is_about_us(outcome.reply)
+
     def _note(self, session: Session, verdict: Verdict) -> None:
-        self._note_host(session.host, verdict, session)
+        took = timedelta(seconds=self._tools.clock.monotonic() - self._began)
+        self._record(session.host, session.address, verdict, session.use(str(self._word)), took)
 
-    def _note_host(self, host: Host, verdict: Verdict, session: Session | None = None) -> None:
-        took = timedelta(seconds=self._clock.monotonic() - self._began)
-        address, tls = (session.address, session.tls) if session else ("", None)
-        self._tries.append(
-            Try(host.name, address, host.port, str(verdict.stage), verdict.reply, verdict.remote, tls, took)
-        )
+    def _note_host(self, host: Host, verdict: Verdict) -> None:
+        self._record(host, "", verdict, None, timedelta(seconds=self._tools.clock.monotonic() - self._began))
 
-
-def _literal(host: Host) -> tuple[str, ...]:
-    """Return the addresses of a relay that is named by its address, or lives on this machine."""
-    if not host.trusted:
-        return ()
-    if host.name == "localhost":
-        return ("127.0.0.1", "::1")  # RFC 6761 §6.3: not asked of DNS
-    try:
-        return (str(ipaddress.ip_address(host.name)),)
-    except ValueError:
-        return ()
+    def _record(self, host: Host, address: str, verdict: Verdict, tls: TlsUse | None, took: timedelta) -> None:
+        port = 0 if host.socket is not None else host.port
+        self._tries.append(Try(host.name, address, port, str(verdict.stage), verdict.reply, verdict.remote, tls, took))

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from mta.delivery.tls_failure import TlsFailure
+from mta.delivery.tls_report import PolicyType
 from mta.mail.reply import Reply
 
 CLOSING = 421
@@ -35,6 +37,10 @@ class Verdict:
     """The dot was sent, its reply is missing."""
     plaintext_may_work: bool = False
     """TLS is broken there, and nothing suggests an attack."""
+    failure: TlsFailure | None = None
+    """What is wrong with the host's TLS, when that decided."""
+    failed: PolicyType | None = None
+    """The one policy that the host's certificate does not meet; None: any that wants TLS."""
 
 
 class Refused(Exception):
@@ -65,6 +71,8 @@ def decide(verdict: Verdict) -> Decision:
     the recipient was answered for says nothing about it either. From RCPT's reply on no other host is asked: it would
     say the same, or worse, take what the first one has taken.
     """
+    if verdict.in_doubt:
+        return Decision.DEFERRED
     if verdict.stage in _ABOUT_US:
         return Decision.NEXT_HOST
     lost = not verdict.remote and verdict.reply.is_transient

@@ -6,9 +6,11 @@ What is said, and what replies mean, is left to `session`.
 
 import asyncio
 import re
+import socket
 import ssl
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import cast
 
@@ -26,6 +28,7 @@ MAX_LINES = 100
 _LINE = re.compile(rb"([2-5][0-9]{2})(?:([ -])(.*))?", re.DOTALL)
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 _READY = 220
+_DONE = 250
 
 
 class Garbled(Exception):
@@ -57,15 +60,29 @@ class Wire(SMTPProtocol):
         heard = not (self._replies or self._lines or self._buffer or self.out_of_turn or self._fault)
         return self.is_connected and heard and not self._expected
 
+    @property
+    def is_awaiting(self) -> bool:
+        """Whether the host still owes a reply."""
+        return self._expected > 0
+
+    @property
+    def has_spoken(self) -> bool:
+        """Whether there is a reply that was not read yet."""
+        return bool(self._replies)
+
     def send(self, *commands: bytes) -> None:
         """Write commands in one flight (RFC 2920 §3.1); each will have its reply.
 
         Raises:
             ValueError: a command holds a control character.
         """
+        self.send_with(b"", *commands)
+
+    def send_with(self, content: bytes, *commands: bytes) -> None:
+        """As `send`, with octets behind the last command that it announced (RFC 3030 §4.2)."""
         if any(_CONTROL.search(command) for command in commands):
             raise ValueError("a command holds a control character")
-        self._expect(len(commands), b"".join(command + b"\r\n" for command in commands))
+        self._expect(len(commands), b"".join([*(command + b"\r\n" for command in commands), content]))
 
     def send_dot(self) -> None:
         """End the content, which ended in CRLF (RFC 5321 §4.1.1.4)."""
@@ -183,18 +200,27 @@ class Wire(SMTPProtocol):
             raise Garbled("replies that nobody asked for")
 
 
-class Client(SMTP):
-    """aiosmtplib's client over a `Wire`, with a time limit of its own for connecting and for the greeting."""
+@dataclass(frozen=True, slots=True)
+class ImplicitTls:
+    """TLS from the first octet (RFC 8314 §3.3)."""
 
-    def __init__(
-        self, address: str, port: int, name: str, ehlo_name: str, implicit_tls: ssl.SSLContext | None, limits: Timeouts
-    ) -> None:
+    context: ssl.SSLContext
+    name: str
+
+
+class Client(SMTP):
+    """aiosmtplib's client over a `Wire` and a connected socket, with a time limit of its own for the greeting."""
+
+    def __init__(self, connected: socket.socket, ehlo_name: str, limits: Timeouts) -> None:
+        """`connected` is this object's from here on."""
+        # the place is never used, since the socket stands
         super().__init__(
-            hostname=address, port=port, local_hostname=ehlo_name, timeout=None, start_tls=False, validate_certs=False
+            hostname="localhost", port=25, local_hostname=ehlo_name, timeout=None, start_tls=False, validate_certs=False
         )
-        self._place = (address, port)
-        self._name = name
-        self._implicit_tls = implicit_tls
+        self._socket = connected
+        self._is_local = connected.family == socket.AF_UNIX
+        self.implicit_tls: ImplicitTls | None = None
+        """To be set before connecting."""
         self._limits = limits
         self.stage = Stage.CONNECT
         self.limit = limits.connect
@@ -205,11 +231,12 @@ class Client(SMTP):
         loop = asyncio.get_running_loop()
         wire = Wire(loop, self._on_connection_lost)
         async with self._step(Stage.CONNECT, self._limits.connect):
-            self.transport, _ = await loop.create_connection(
+            make = loop.create_unix_connection if self._is_local else loop.create_connection
+            self.transport, _ = await make(
                 lambda: wire,
-                *self._place,
-                ssl=self._implicit_tls,
-                server_hostname=self._name if self._implicit_tls else None,
+                sock=self._socket,
+                ssl=self.implicit_tls.context if self.implicit_tls else None,
+                server_hostname=self.implicit_tls.name if self.implicit_tls else None,
             )
         self.protocol = self.wire = wire
         async with self._step(Stage.GREETING, self._limits.greeting):
@@ -217,6 +244,20 @@ class Client(SMTP):
         if greeting.code != _READY:
             raise SMTPResponseException(greeting.code, greeting.message)
         return greeting
+
+    async def lhlo(self) -> None:
+        """Greet as LMTP has it (RFC 2033 §4.1). Raises SMTPResponseException."""
+        assert self.wire is not None  # noqa: S101  `connect` came before
+        reply = await self.wire.execute_command(b"LHLO", str(self.local_hostname).encode("ascii"))
+        if reply.code != _DONE:
+            raise SMTPResponseException(reply.code, reply.message)
+        self.last_ehlo_response = reply
+
+    def close(self) -> None:
+        """Close the connection, also one that did not come about."""
+        super().close()
+        if self.wire is None:
+            self._socket.close()
 
     def _step(self, stage: Stage, limit: timedelta) -> asyncio.Timeout:
         self.stage, self.limit = stage, limit

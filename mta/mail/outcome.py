@@ -11,12 +11,24 @@ from mta.mail.reply import Reply
 
 @dataclass(frozen=True, slots=True)
 class TlsUse:
-    """The TLS of one connection: its version, cipher, and the policy it met."""
+    """The TLS of one connection: its version, cipher, and the policy it met. Also that there was none, and why."""
 
     version: str
+    """Empty: the connection was not encrypted."""
     cipher: str
     policy: str = "opportunistic"
+    """Which policy decided what was demanded."""
     verified: bool = False
+    """The host proved its name, or its certificate, as the policy demanded."""
+    proof: str = ""
+    """By what: the certificate's name, the TLSA record."""
+    offered: tuple[str, ...] = ()
+    """The extensions that the host offered last, and `STARTTLS` if it offered that before."""
+
+    @property
+    def is_used(self) -> bool:
+        """Whether the connection was encrypted."""
+        return bool(self.version)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +44,7 @@ class Try:
     remote: bool
     """Whether the reply is the host's own; else it is ours, about it (a time limit, a lost connection)."""
     tls: TlsUse | None = None
+    """None: the conversation did not come that far."""
     duration: timedelta = timedelta(0)
 
 

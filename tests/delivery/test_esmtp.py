@@ -23,7 +23,15 @@ def test_a_size_that_makes_no_sense_is_no_limit(value: str | None, size: int | N
 
 def test_what_ehlo_lists_is_offered() -> None:
     offers = Offers.parse({"pipelining": "", "8bitmime": "", "smtputf8": "", "dsn": "", "starttls": ""}, ["plain"])
-    assert offers == Offers(True, True, True, True, True, None, frozenset({"plain"}))
+    assert offers == Offers(
+        pipelining=True,
+        eight_bit=True,
+        smtputf8=True,
+        dsn=True,
+        starttls=True,
+        auth=frozenset({"plain"}),
+        keywords=("8BITMIME", "DSN", "PIPELINING", "SMTPUTF8", "STARTTLS"),
+    )
 
 
 @pytest.mark.parametrize(

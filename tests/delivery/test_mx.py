@@ -5,6 +5,7 @@ import random
 import pytest
 
 from mta.delivery.mx import MAX_HOSTS, MxRouter, Route
+from mta.delivery.providers import Providers
 from mta.delivery.resolver import DnsTrouble, MxAnswer, NoSuchDomain
 from mta.mail.outcome import Bounced, Deferred
 from mta.queue.seams import Hold, Host, Site
@@ -165,6 +166,12 @@ async def test_the_first_route_that_matches_wins_over_dns(zone: Zone) -> None:
     assert await router.route("example.net") == hold
 
 
+def test_that_mail_is_kept_is_known_without_asking_dns(zone: Zone) -> None:
+    router = _router(zone, Route("a.example.net", RELAY), Route("*.example.net", Hold("kept by a route")))
+    domains = ("a.example.net", "b.example.net", "example.org")
+    assert [router.held(domain) for domain in domains] == [None, "kept by a route", None]
+
+
 async def test_routes_can_be_replaced(zone: Zone) -> None:
     router = _router(zone, Route("*", RELAY))
     router.replace_routes([Route("*", Hold("stop"))])
@@ -175,3 +182,53 @@ async def test_a_relay_with_an_ipv6_address_has_a_readable_name(zone: Zone) -> N
     site = await _router(zone, Route("*", Host("::1", 25, trusted=True))).route("example.net")
     assert isinstance(site, Site)
     assert site.name == "[::1]:25"
+
+
+GOOGLE = Providers({"google.com": "google"})
+
+
+@pytest.mark.parametrize(
+    ("records", "name"),
+    [
+        (((1, "aspmx.l.google.com"), (5, "alt1.aspmx.l.google.com")), "google"),
+        (((1, "aspmx.l.google.com"), (5, "backup.example.net")), "google"),
+        (((1, "aspmx.l.google.com"), (1, "mx.example.net")), "aspmx.l.google.com"),
+        (((1, "mx.example.net"), (5, "aspmx.l.google.com")), "mx.example.net"),
+    ],
+)
+async def test_a_site_of_a_known_provider_has_its_name(
+    records: tuple[tuple[int, str], ...], name: str, zone: Zone
+) -> None:
+    zone.add_mx("example.net", *records)
+    router = MxRouter(zone, (), frozenset(), 25, random.Random(1), GOOGLE)
+    found = await router.route("example.net")
+    assert isinstance(found, Site)
+    assert found.name == name
+
+
+async def test_an_account_may_have_a_way_of_its_own(zone: Zone) -> None:
+    zone.add_mx("example.net", (10, "mx.example.net"))
+    router = _router(zone, Route("*", RELAY, account="shop"))
+    assert await router.route("example.net", "shop") == Site("relay.internal:2525", (RELAY,))
+    other = await router.route("example.net", "news")
+    assert isinstance(other, Site)
+    assert [host.name for host in other.hosts] == ["mx.example.net"]
+
+
+async def test_a_relay_may_be_for_what_the_domains_own_hosts_do_not_take(zone: Zone) -> None:
+    zone.add_mx("example.net", (10, "mx.example.net"))
+    router = _router(zone, Route("*", RELAY, is_fallback=True))
+    found = await router.route("example.net")
+    assert isinstance(found, Site)
+    assert ([host.name for host in found.hosts], found.fallback) == (["mx.example.net"], (RELAY,))
+    assert found != await _router(zone).route("example.net")
+    assert not router.is_routed("example.net")
+
+
+async def test_a_fall_back_does_not_help_a_domain_that_does_not_exist(zone: Zone) -> None:
+    assert isinstance(await _router(zone, Route("*", RELAY, is_fallback=True)).route("gone.example.net"), Bounced)
+
+
+async def test_of_five_hundred_hosts_the_best_twenty_are_kept(zone: Zone) -> None:
+    zone.add_mx("example.net", *((n, f"mx{n}.example.net") for n in range(500)))
+    assert await _names(zone, "example.net") == [f"mx{n}.example.net" for n in range(MAX_HOSTS)]

@@ -11,6 +11,7 @@ import pytest
 
 from mta.delivery.limits import Families
 from mta.delivery.resolver import DnsResolver, DnsTrouble, MxAnswer, MxRecord, NoSuchDomain, ResolverSettings, Server
+from mta.delivery.tlsa import HostAnswer, TlsaAnswer, TlsaRecord
 from mta.demo.dns import Failure, NameServer
 from tests.fakes.clock import FakeClock
 
@@ -238,3 +239,93 @@ async def test_the_second_server_is_asked_when_the_first_is_silent(server: NameS
 
 def test_without_servers_those_of_the_system_are_used(clock: FakeClock) -> None:
     DnsResolver(ResolverSettings(), clock)
+
+
+@pytest.mark.parametrize("secure", [True, False])
+async def test_the_resolver_s_word_on_dnssec_is_passed_on(
+    secure: bool, server: NameServer, resolver: DnsResolver
+) -> None:
+    server.authenticated = secure
+    server.add("example.net", "MX", "10 mx.example.net.")
+    server.add("mx.example.net", "A", "192.0.2.1")
+    server.add("_25._tcp.mx.example.net", "TLSA", "3 1 1 " + "aa" * 32)
+    assert (await resolver.mx("example.net")).secure == secure
+    assert await resolver.host("mx.example.net") == HostAnswer("mx.example.net", secure, secure)
+    expected = TlsaAnswer((TlsaRecord(3, 1, 1, b"\xaa" * 32),), secure)
+    assert await resolver.tlsa("_25._tcp.mx.example.net") == expected
+
+
+async def test_that_there_are_no_mx_records_may_be_sure_too(server: NameServer, resolver: DnsResolver) -> None:
+    server.authenticated = True
+    server.add("example.net", "A", "192.0.2.1")
+    assert await resolver.mx("example.net") == MxAnswer((), secure=True)
+
+
+async def test_a_domain_that_is_an_alias_tells_of_what(server: NameServer, resolver: DnsResolver) -> None:
+    server.add("www.example.net", "CNAME", "example.net.")
+    server.add("example.net", "MX", "10 mx1.example.net.")
+    assert (await resolver.mx("www.example.net")).canonical == "example.net"
+    assert (await resolver.mx("example.net")).canonical == ""
+
+
+async def test_a_host_that_is_an_alias_tells_of_what(server: NameServer, resolver: DnsResolver) -> None:
+    server.add("mx.example.net", "CNAME", "real.example.org.")
+    server.add("real.example.org", "A", "192.0.2.1")
+    assert await resolver.host("mx.example.net") == HostAnswer("real.example.org", secure=False, name_secure=False)
+    assert [question.type for question in server.questions] == ["A", "AAAA", "CNAME"]
+
+
+async def test_one_family_that_answers_is_enough_to_know_a_host(server: NameServer, resolver: DnsResolver) -> None:
+    server.authenticated = True
+    server.add("mx.example.net", "A", "192.0.2.1")
+    server.fail("mx.example.net", Failure.SERVFAIL, "AAAA")
+    assert (await resolver.host("mx.example.net")).secure
+
+
+async def test_a_host_without_any_answer_is_in_trouble(server: NameServer, resolver: DnsResolver) -> None:
+    server.fail("mx.example.net", Failure.SERVFAIL)
+    with pytest.raises(DnsTrouble):
+        await resolver.host("mx.example.net")
+
+
+async def test_tlsa_in_trouble_is_trouble_and_absent_is_certain(server: NameServer, resolver: DnsResolver) -> None:
+    server.fail("_25._tcp.mx.example.net", Failure.SERVFAIL)
+    with pytest.raises(DnsTrouble):
+        await resolver.tlsa("_25._tcp.mx.example.net")
+    with pytest.raises(NoSuchDomain):
+        await resolver.tlsa("_25._tcp.other.example.net")
+
+
+async def test_the_strings_of_a_txt_record_are_one_text(server: NameServer, resolver: DnsResolver) -> None:
+    server.add("_mta-sts.example.net", "TXT", "v=STSv1; id=" + "1" * 300, "other")
+    assert set(await resolver.txt("_mta-sts.example.net")) == {"v=STSv1; id=" + "1" * 300, "other"}
+
+
+async def test_when_dns_is_down_a_known_host_is_found_for_a_while(
+    server: NameServer, resolver: DnsResolver, clock: FakeClock
+) -> None:
+    server.add("example.net", "MX", "10 mx.example.net.", ttl=300)
+    known = await resolver.mx("example.net")
+    server.fail("example.net", Failure.SERVFAIL)
+    clock.advance(301)
+    assert await resolver.mx("example.net") == known
+    asked = len(server.questions)
+    assert await resolver.mx("example.net") == known
+    assert len(server.questions) == asked
+    clock.advance(31)
+    assert await resolver.mx("example.net") == known
+    assert len(server.questions) > asked
+    clock.advance(3600)
+    with pytest.raises(DnsTrouble):
+        await resolver.mx("example.net")
+
+
+async def test_that_a_domain_does_not_exist_is_not_believed_past_its_time(
+    server: NameServer, resolver: DnsResolver, clock: FakeClock
+) -> None:
+    with pytest.raises(NoSuchDomain):
+        await resolver.mx("gone.example.net")
+    server.fail("gone.example.net", Failure.SERVFAIL)
+    clock.advance(301)
+    with pytest.raises(DnsTrouble):
+        await resolver.mx("gone.example.net")

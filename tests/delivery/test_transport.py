@@ -36,7 +36,9 @@ async def test_a_letter_is_delivered_and_the_try_says_where(sink: Receiver) -> N
     assert isinstance(outcome, Delivered)
     (one,) = outcome.tries
     assert (one.host, one.address, one.port, one.stage) == ("mx1.example.net", "127.0.0.1", sink.port, "dot")
-    assert (one.reply, one.remote, one.tls) == (outcome.reply, True, None)
+    assert (one.reply, one.remote) == (outcome.reply, True)
+    assert one.tls is not None
+    assert (one.tls.is_used, one.tls.policy, "STARTTLS" in one.tls.offered) == (False, "opportunistic", False)
     assert one.reply.text.startswith("Ok: queued as")
     assert one.duration > timedelta(0)
 
@@ -149,10 +151,10 @@ async def test_all_addresses_of_a_host_are_tried(sink: Receiver) -> None:
 async def test_no_more_connections_are_opened_than_an_attempt_may(sink: Receiver) -> None:
     sink.answer("GREETING", None, "554 5.7.1 no")
     zone = Zone()
-    zone.address_answers["mx1.example.net"] = ("127.0.0.1",) * 50
+    zone.address_answers["mx1.example.net"] = tuple(f"127.0.0.{number}" for number in range(1, 51))
     async with transport(replace(settings(), max_tries=3), zone) as sending:
-        await sending.deliver(letter(), site(sink), ours)
-    assert sink.connections == 3
+        outcome = await sending.deliver(letter(), site(sink), ours)
+    assert [one.address for one in outcome.tries] == ["127.0.0.1", "127.0.0.2", "127.0.0.3"]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,178 @@
+"""One transaction in few flights, with and without chunks."""
+
+from dataclasses import replace
+
+import pytest
+
+from mta.mail.outcome import Bounced, Deferred, Delivered, Outcome
+from mta.queue.model import Content
+from mta.queue.seams import Host, Letter, Site
+from tests.delivery.peer import Peer
+from tests.delivery.world import HEADER, SHORT, SIGNATURE, letter, ours, settings, transport
+
+CHUNKS = ("PIPELINING", "CHUNKING", "8BITMIME", "SIZE 100000000")
+OCTETS = b"".join(b"%07d %s\r\n.x\r\n" % (number, b"." * 64) for number in range(20_000))
+LARGE = tuple(OCTETS[start : start + Content.PIECE] for start in range(0, len(OCTETS), Content.PIECE))
+
+
+def _site(peer: Peer) -> Site:
+    return Site("mx1.example.net", (Host("mx1.example.net", peer.port),))
+
+
+async def _send(peer: Peer, one: Letter | None = None) -> Outcome:
+    async with transport() as sending:
+        return await sending.deliver(one or letter(), _site(peer), ours)
+
+
+@pytest.mark.parametrize("offers", [CHUNKS, CHUNKS[1:]])
+@pytest.mark.parametrize("body", [(b"Hello\r\n",), (b".\r\n..\r\n",), (b"no line end",), (b"",), (), LARGE])
+async def test_content_in_chunks_arrives_octet_for_octet(offers: tuple[str, ...], body: tuple[bytes, ...]) -> None:
+    async with Peer(*offers) as peer:
+        assert isinstance(await _send(peer, letter(body=body)), Delivered)
+    (mail,) = peer.mails
+    assert mail.content == SIGNATURE + HEADER + b"\r\n" + b"".join(body)
+    assert "DATA" not in peer.verbs
+
+
+async def test_a_small_message_is_in_the_same_flight_as_its_envelope() -> None:
+    # no answer before the chunk is there: whoever waited for one would wait for ever
+    async with Peer(*CHUNKS, corked=True) as peer:
+        assert isinstance(await _send(peer), Delivered)
+    assert peer.verbs == ["EHLO", "MAIL", "RCPT", "BDAT", "QUIT"]
+    assert peer.commands[3].endswith(" LAST")
+
+
+async def test_a_large_message_comes_in_two_chunks_and_the_lease_is_looked_at_before_the_last() -> None:
+    seen: list[list[str]] = []
+
+    async def look() -> bool:
+        seen.append(list(peer.verbs))
+        return True
+
+    async with Peer(*CHUNKS) as peer, transport() as sending:
+        assert isinstance(await sending.deliver(letter(body=LARGE), _site(peer), look), Delivered)
+    assert peer.verbs.count("BDAT") == 2
+    assert seen == [["EHLO", "MAIL", "RCPT", "BDAT"]]
+
+
+async def test_a_lease_lost_before_the_last_chunk_sends_nothing_more() -> None:
+    async def lost() -> bool:
+        return False
+
+    async with Peer(*CHUNKS) as peer, transport() as sending:
+        for body in ((b"Hello\r\n",), LARGE):
+            outcome = await sending.deliver(letter(body=body), _site(peer), lost)
+            assert isinstance(outcome, Deferred)
+            assert not outcome.in_doubt
+    assert not peer.mails
+    assert not any(command.endswith("LAST") for command in peer.commands)
+
+
+@pytest.mark.parametrize("body", [(b"Hello\r\n",), LARGE])
+@pytest.mark.parametrize(
+    ("verb", "reply", "kind", "stage"),
+    [
+        ("MAIL", b"550 5.1.7 no\r\n", Bounced, "mail"),
+        ("RCPT", b"550 5.1.1 no such user\r\n", Bounced, "rcpt"),
+        ("RCPT", b"450 4.2.0 greylisted\r\n", Deferred, "rcpt"),
+        ("DOT", b"552 5.2.2 full\r\n", Bounced, "dot"),
+        ("DOT", b"451 4.3.0 later\r\n", Deferred, "dot"),
+    ],
+)
+async def test_a_refusal_counts_and_the_connection_goes_on(
+    verb: str, reply: bytes, kind: type[Outcome], stage: str, body: tuple[bytes, ...]
+) -> None:
+    async with Peer(*CHUNKS) as peer, transport() as sending:
+        peer.answers[verb] = reply
+        if verb == "MAIL":
+            peer.answers["RCPT"] = b"503 5.5.1 need MAIL\r\n"
+        outcome = await sending.deliver(letter(body=body), _site(peer), ours)
+        assert isinstance(outcome, kind)
+        assert (outcome.tries[0].stage, outcome.tries[0].remote) == (stage, True)
+        assert str(outcome.reply).encode() == reply.strip()
+        peer.answers.clear()
+        assert isinstance(await sending.deliver(letter(), _site(peer), ours), Delivered)
+    assert peer.connections == 1
+    assert len(peer.mails) == 1
+
+
+async def test_a_first_chunk_that_is_refused_is_the_answer() -> None:
+    async with Peer(*CHUNKS) as peer:
+        peer.answers["BDAT"] = b"552 5.3.4 too much\r\n"
+        outcome = await _send(peer, letter(body=LARGE))
+    assert isinstance(outcome, Bounced)
+    assert (outcome.tries[0].stage, str(outcome.reply)) == ("data", "552 5.3.4 too much")
+
+
+async def test_a_chunk_refused_before_it_was_read_is_the_answer() -> None:
+    async with Peer(*CHUNKS) as peer:
+        peer.answers["CHUNK"] = b"552 5.3.4 too much\r\n"
+        outcome = await _send(peer, letter(body=LARGE * 10))
+    assert isinstance(outcome, Bounced)
+    assert str(outcome.reply) == "552 5.3.4 too much"
+
+
+@pytest.mark.parametrize("body", [(b"Hello\r\n",), LARGE])
+@pytest.mark.parametrize("how", [b"", None])
+async def test_a_loss_after_the_last_chunk_is_in_doubt(how: bytes | None, body: tuple[bytes, ...]) -> None:
+    async with Peer(*CHUNKS) as peer, transport(settings(final=SHORT)) as sending:
+        peer.answers["DOT"] = how
+        outcome = await sending.deliver(letter(body=body), _site(peer), ours)
+    assert isinstance(outcome, Deferred)
+    assert outcome.in_doubt
+
+
+@pytest.mark.parametrize("verb", ["MAIL", "RCPT"])
+async def test_in_one_flight_a_loss_before_any_refusal_is_in_doubt_and_no_other_host_is_asked(verb: str) -> None:
+    async with Peer(*CHUNKS) as peer, Peer(*CHUNKS) as second, transport() as sending:
+        peer.answers[verb] = b""
+        hosts = (Host("mx1.example.net", peer.port), Host("mx2.example.net", second.port))
+        outcome = await sending.deliver(letter(), Site("mx1.example.net", hosts), ours)
+    assert isinstance(outcome, Deferred)
+    assert outcome.in_doubt
+    assert second.connections == 0
+
+
+async def test_a_421_to_mail_on_a_kept_connection_leads_to_a_new_one() -> None:
+    async with Peer(*CHUNKS) as peer, transport() as sending:
+        await sending.deliver(letter(), _site(peer), ours)
+        peer.answers["MAIL"] = b"421 4.4.2 idle for too long\r\n"
+        outcome = await sending.deliver(letter(), replace(_site(peer)), ours)
+    assert isinstance(outcome, Deferred)
+    assert not outcome.in_doubt
+    assert peer.connections == 2
+
+
+@pytest.mark.parametrize("offers", [CHUNKS, ("PIPELINING",)])
+async def test_replies_that_come_late_and_together_are_matched_in_order(offers: tuple[str, ...]) -> None:
+    async with Peer(*offers) as peer:
+        peer.answers["MAIL"] = b"250-2.1.0 a\r\n250 2.1.0 b\r\n"
+        peer.answers["RCPT"] = b"550-5.1.1 no\r\n550 5.1.1 such user\r\n"
+        outcome = await _send(peer)
+    assert isinstance(outcome, Bounced)
+    assert outcome.reply.text == "no\nsuch user"
+
+
+@pytest.mark.parametrize("offers", [CHUNKS, ("PIPELINING",)])
+@pytest.mark.parametrize("count", [3, 4, 500])
+async def test_many_replies_too_many_are_no_delivery(offers: tuple[str, ...], count: int) -> None:
+    async with Peer(*offers) as peer:
+        peer.answers["RCPT"] = b"250 ok\r\n" * count
+        outcome = await _send(peer)
+    assert isinstance(outcome, Deferred)
+
+
+async def test_one_reply_too_many_is_no_delivery_where_data_is_asked_for() -> None:
+    async with Peer("PIPELINING") as peer:
+        peer.answers["RCPT"] = b"250 ok\r\n" * 2
+        outcome = await _send(peer)
+    assert isinstance(outcome, Deferred)
+    assert not peer.mails
+
+
+async def test_one_reply_too_many_is_no_delivery_where_the_chunk_waits_for_the_envelope() -> None:
+    async with Peer(*CHUNKS) as peer:
+        peer.answers["RCPT"] = b"250 ok\r\n" * 2
+        outcome = await _send(peer, letter(body=LARGE))
+    assert isinstance(outcome, Deferred)
+    assert not peer.mails
