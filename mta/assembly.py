@@ -1,11 +1,9 @@
 """From settings to each part's own small settings: the one place that knows both the configuration and the parts."""
 
-import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import resources
 
-from mta.accounts.account import Account, Directory
 from mta.accounts.watch import Policy
 from mta.bounces.rules import Rules
 from mta.config.addresses import Relay
@@ -21,9 +19,9 @@ from mta.mail.token import Keyring
 from mta.queue.model import Stream
 from mta.queue.schedule import Schedule
 from mta.queue.seams import Hold, Host
+from mta.queue.sites import BackOff
 from mta.reputation.rates import Limit, Limits
 from mta.reputation.suppression import Cause, Expiry
-from mta.storage.views import StoredAccount
 
 
 def schedule(settings: Settings) -> Schedule:
@@ -34,6 +32,11 @@ def schedule(settings: Settings) -> Schedule:
         max_age={Stream.TRANSACTIONAL: ages.transactional, Stream.BULK: ages.bulk},
         delay_notice_after=settings.queue.delay_notice_after,
     )
+
+
+def back_off(settings: Settings) -> BackOff:
+    """Return how long a site that cannot be reached is left alone."""
+    return BackOff(settings.queue.back_off.first, settings.queue.back_off.max)
 
 
 def resolver(settings: Settings) -> ResolverSettings:
@@ -50,6 +53,7 @@ def transport(settings: Settings) -> TransportSettings:
         tls=TlsPolicy(delivery.tls),
         families=Families(delivery.addresses),
         allow_networks=delivery.allow_networks,
+        ca_file=delivery.ca_file,
         timeouts=Timeouts(
             connect=times.connect,
             greeting=times.greeting,
@@ -65,7 +69,7 @@ def transport(settings: Settings) -> TransportSettings:
 
 def routes(settings: Settings) -> list[Route]:
     """Return the operator's routes, in order."""
-    return [Route(entry.domain, _destination(entry)) for entry in settings.route]
+    return [Route(entry.domain, _destination(entry), entry.account or None, entry.fallback) for entry in settings.route]
 
 
 def _destination(entry: RouteEntry) -> Host | Hold:
@@ -76,10 +80,15 @@ def _destination(entry: RouteEntry) -> Host | Hold:
         name=relay.host,
         port=relay.port,
         implicit_tls=relay.scheme == "smtps",
-        require_tls=relay.tls == "require",
+        require_tls=relay.tls != "opportunistic",
         user=relay.user,
         password=relay.password.reveal() if relay.password else None,
         trusted=True,
+        verify_tls=relay.tls == "verify",
+        client_cert=str(entry.client_cert) if entry.client_cert else None,
+        client_key=str(entry.client_key) if entry.client_key else None,
+        lmtp=relay.scheme == "lmtp",
+        socket=relay.path,
     )
 
 
@@ -191,52 +200,6 @@ def keyring(settings: Settings) -> Keyring:
         raise ConfigError(Problem(place, None, "secrets.keyring", str(error), remedy)) from None
 
 
-def directory(settings: Settings, stored: Iterable[StoredAccount]) -> Directory:
-    """Return all accounts, of the files and of the store.
-
-    Raises:
-        ConfigError: a name is in both.
-    """
-    in_files = [
-        Account(
-            name=entry.name,
-            domains=frozenset(entry.domains),
-            password_hash=entry.password_hash.reveal() if entry.password_hash else None,
-            stream=entry.stream,
-        )
-        for entry in settings.account
-    ]
-    names = {account.name for account in in_files}
-    in_store = [_stored_account(each.data) for each in stored]
-    both = sorted(names & {account.name for account in in_store})
-    if both:
-        raise ConfigError(
-            *(
-                Problem(
-                    "",
-                    None,
-                    f'account "{name}"',
-                    "stands in the configuration, and was made by command in the store too",
-                    "rename the one in the configuration, or take it out",
-                )
-                for name in both
-            )
-        )
-    return Directory([*in_files, *in_store])
-
-
-def _stored_account(data: str) -> Account:
-    read: Mapping[str, object] = json.loads(data)
-    domains = read.get("domains")
-    password_hash = read.get("password_hash")
-    return Account(
-        name=str(read["name"]),
-        domains=frozenset(map(str, domains)) if isinstance(domains, list) else frozenset(),
-        password_hash=str(password_hash) if password_hash else None,
-        stream=str(read.get("stream", "transactional")),
-    )
-
-
 APPLIED_ON_RELOAD = frozenset(
     {
         "account",
@@ -246,6 +209,7 @@ APPLIED_ON_RELOAD = frozenset(
         "inbound.return_path_domain",
         "reputation.bounce_rate",
         "reputation.complaint_rate",
+        "reputation.first_time_recipients_per_day",
         "reputation.min_volume",
         "reputation.scope",
         "reputation.warn_min_volume",
@@ -253,17 +217,28 @@ APPLIED_ON_RELOAD = frozenset(
         "secrets.keyring",
         "suppression.expiry",
         "log.level",
+        "queue.back_off",
         "queue.delay_notice_after",
         "queue.max_age",
+        "queue.max_hold",
         "queue.retry",
         "queue.stop_grace",
+        "submission.banner_delay",
+        "submission.duplicate_window",
         "submission.idle_timeout",
+        "submission.lockout",
         "submission.long_lines",
+        "submission.max_commands_without_mail",
         "submission.max_connections",
         "submission.max_connections_per_ip",
         "submission.max_message_size",
         "submission.max_recipients",
+        "submission.min_data_rate",
+        "submission.receive_memory",
         "submission.tls",
+        "submission.trace_client_address",
+        "submission.trusted_account",
+        "submission.trusted_networks",
     }
 )
 """The keys whose changes a running server takes over; all others need a restart."""

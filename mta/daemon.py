@@ -9,18 +9,19 @@ import json
 import logging
 import os
 import signal
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, closing
 from datetime import timedelta
 from importlib.metadata import version
 from typing import Any, TextIO
 
-from mta import assembly
+from mta import assembly, roster
 from mta.accounts.account import Directory
 from mta.certificates import ServerCertificate, server_certificate
 from mta.clock import SystemClock
 from mta.config.addresses import Listen
 from mta.config.load import Loaded, load
+from mta.config.settings import Settings
 from mta.control.commands import Door, Reloaded, ServerCommands
 from mta.control.lock import only_server
 from mta.control.protocol import CommandFailed
@@ -31,11 +32,17 @@ from mta.errors import ConfigError, StoreUnavailable
 from mta.inspection import SOCKET, inspected
 from mta.mail.token import Keyring, ReportTokens, ReturnPaths
 from mta.observe.log import setup_logging
-from mta.parts import Parts, build, submission_settings
+from mta.parts import Parts, acceptor_settings, auth_settings, build, decoy_secret, submission_settings
 from mta.smtp.settings import Kind
+from mta.storage.workers import Liveness
+from mta.supervisor.lifeline import Lifeline, Order
+from mta.supervisor.post import Post, taken, worker_socket
+from mta.supervisor.share import share_of
+from mta.supervisor.worker import SharedScrape, WorkerCommands
 from mta.web.app import build_app
 from mta.web.server import HttpServer
 
+LOOK_FOR_DEAD_EVERY = timedelta(seconds=1)
 PURGE_EVERY = timedelta(seconds=30)
 PURGE_STEP = timedelta(milliseconds=100)
 """Between steps while more is left, so that mail does not wait for the purge."""
@@ -45,13 +52,30 @@ Keys = Mapping[str, tuple[SigningKey, ...]]
 _log = logging.getLogger(__name__)
 
 
-class Daemon:
-    """One worker from start to stop."""
+def _nobody(grace: timedelta) -> None:
+    """Hear of nothing."""
 
-    def __init__(self, loaded: Loaded, events: TextIO, messages: TextIO) -> None:
-        """`events` takes the log of events, `messages` what is said to the operator."""
+
+class Daemon:
+    """One worker from start to stop: the whole server, or one of several under a supervisor."""
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        events: TextIO,
+        messages: TextIO,
+        post: Post | None = None,
+        serving: Callable[[timedelta], None] = _nobody,
+    ) -> None:
+        """`events` takes the log of events, `messages` what is said to the operator.
+
+        `post` is this worker's place under a supervisor, which has checked the configuration, prepared the store and
+        opened the listeners; `serving` hears when mail is taken, and again after each reload, how long a stop may take.
+        """
         self._loaded = loaded
-        self._at_start = self._settings = loaded.settings
+        self._post = post
+        self._serving = serving
+        self._at_start = self._settings = self._share(loaded.settings)
         self._events = events
         self._messages = messages
         self._clock = SystemClock()
@@ -69,37 +93,62 @@ class Daemon:
             ConfigError: something that the settings name cannot be used.
             StoreUnavailable: the store cannot be opened.
         """
-        for warning in (await inspected(self._loaded, self._clock)).warnings:
-            _log.warning("%s", warning)
-        async with build(self._settings, self._clock, self._events) as parts:
-            app = build_app(parts.scrape, self._problems)
-            desk = parts.store.desk(parts.observer)
-            standing = StandingCommands(desk, parts.watch, self._has_account, self._clock)
-            commands = ServerCommands(self, desk, parts.store.reader, standing)
+        folder, post = self._settings.data_dir, self._post
+        if post is None:
+            for warning in (await inspected(self._loaded, self._clock)).warnings:
+                _log.warning("%s", warning)
+        async with AsyncExitStack() as ground:
+            # let go when the store is closed: until then this worker may still write what its attempts meant
+            liveness = ground.enter_context(Liveness(self._settings.store_path.parent))
+            parts = await ground.enter_async_context(build(self._settings, self._clock, self._events, post))
+            liveness.hold(parts.store.worker)
             self._parts = parts
+            app = build_app(
+                parts.scrape if post is None else SharedScrape(parts.scrape, folder / SOCKET), self._problems
+            )
             async with AsyncExitStack() as stack:
-                stack.enter_context(only_server(self._settings.data_dir))
-                self._http = await stack.enter_async_context(HttpServer(self._settings.http.listen, app))
+                if post is None:
+                    stack.enter_context(only_server(folder))
+                http = HttpServer(self._settings.http.listen, app, handed=None if post is None else taken(post.http))
+                self._http = await stack.enter_async_context(http)
                 await stack.enter_async_context(parts.submission)
                 await stack.enter_async_context(parts.inbound)
                 # the last: who gets an answer here may use all the others
-                await stack.enter_async_context(ControlServer(self._settings.data_dir / SOCKET, commands))
-                await self._serve(parts)
-        _log.info("stopped")
+                await stack.enter_async_context(self._control(parts))
+                await self._serve(parts, liveness)
+        _log.info("stopped" if post is None else f"worker {post.number} stopped")
+
+    def _control(self, parts: Parts) -> ControlServer:
+        desk = parts.store.desk(parts.observer)
+        standing = StandingCommands(desk, parts.watch, self._has_account, self._clock)
+        commands = ServerCommands(self, desk, parts.store.reader, standing)
+        folder, post = self._settings.data_dir, self._post
+        if post is None:
+            return ControlServer(folder / SOCKET, commands)
+        fellows = WorkerCommands(commands, self, parts.scrape)
+        return ControlServer(worker_socket(folder, post.number), fellows, passed_on=True)
 
     def stop(self) -> None:
         """Begin to stop."""
         self._stop.set()
 
-    async def _serve(self, parts: Parts) -> None:
+    async def _serve(self, parts: Parts, liveness: Liveness) -> None:
         async with asyncio.TaskGroup() as tasks:
             dispatching = tasks.create_task(parts.dispatcher.run())
             chores = [
-                tasks.create_task(chore) for chore in (parts.transport.tend(), self._purge(parts), parts.watch.run())
+                tasks.create_task(chore)
+                for chore in (
+                    parts.ways.tend(reports=self._post is None or self._post.number == 1),
+                    self._purge(parts),
+                    parts.watch.run(),
+                    self._follow_the_dead(parts, liveness),
+                )
             ]
             listeners = ", ".join(f"{kind} {' '.join(at)}" for kind, at in self._listeners().items() if at)
-            _log.info("serving %s: %s", self._settings.hostname, listeners)
+            place = "" if self._post is None else f", worker {self._post.number} of {self._post.of}"
+            _log.info("serving %s%s: %s", self._settings.hostname, place, listeners)
             self._is_serving = True
+            self._serving(self._settings.queue.stop_grace)
             await self._stop.wait()
             self._is_serving = False
             _log.info("stopping; %d deliveries are in hand", parts.dispatcher.in_hand)
@@ -110,6 +159,17 @@ class Daemon:
             await dispatching
             for chore in chores:
                 chore.cancel()
+
+    async def _follow_the_dead(self, parts: Parts, liveness: Liveness) -> None:
+        """Take over at once what workers had in hand that died, instead of after their leases."""
+        while True:
+            try:
+                if given_back := await liveness.follow_the_dead(parts.store.give_back_of):
+                    _log.warning("a worker has died: the %d deliveries that it had in hand are due again", given_back)
+                    parts.dispatcher.wake()
+            except (OSError, StoreUnavailable) as trouble:
+                _log.warning("whether a worker has died cannot be seen to now: %s", trouble)
+            await asyncio.sleep(LOOK_FOR_DEAD_EVERY.total_seconds())
 
     async def _purge(self, parts: Parts) -> None:
         """Remove what was kept long enough, a little at a time."""
@@ -181,8 +241,14 @@ class Daemon:
         """Look at the accounts of the store again."""
         parts = self._running()
         async with self._changing:
-            parts.directory = assembly.directory(self._settings, await parts.store.reader.accounts())
-            parts.authenticator.replace(parts.directory)
+            _use_directory(parts, roster.directory(self._settings, await parts.store.reader.accounts()))
+
+    async def hear_news(self) -> None:
+        """Another worker changed something: look again at accounts, standings, and at what has become due."""
+        parts = self._running()
+        await self.refresh_accounts()
+        await parts.watch.look()
+        parts.dispatcher.wake()
 
     async def reload(self) -> Reloaded:
         """Read the configuration again and apply it.
@@ -198,9 +264,9 @@ class Daemon:
         old = self._settings
         loaded = await asyncio.to_thread(load, self._loaded.path, os.environ)
         loaded = await inspected(loaded, self._clock)
-        new = loaded.settings
+        new = self._share(loaded.settings)
         # all that can fail comes before the first change
-        directory = assembly.directory(new, await parts.store.reader.accounts())
+        directory = roster.directory(new, await parts.store.reader.accounts())
         keys, unsigned = assembly.dkim_keys(new), assembly.unsigned_domains(new)
         certificate = server_certificate(new, self._clock)
         routes, schedule = assembly.routes(new), assembly.schedule(new)
@@ -212,14 +278,18 @@ class Daemon:
             warnings=tuple(map(str, loaded.warnings)),
         )
         self._settings = new
-        parts.directory, parts.certificate, parts.keys = directory, certificate, keys
-        parts.authenticator.replace(directory)
+        parts.certificate, parts.keys = certificate, keys
+        _use_directory(parts, directory)
+        parts.acceptor.replace(acceptor_settings(new, parts.return_path_domains))
         parts.sealer.replace_keys(keys, unsigned)
-        parts.router.replace_routes(routes)
-        parts.dispatcher.reschedule(schedule)
+        parts.ways.router.replace_routes(routes)
+        parts.ways.transport.forget_certificates()
+        parts.dispatcher.reschedule(schedule, assembly.back_off(new))
         parts.return_path_domains.replace(new)
         setup_logging(new.log.level, new.log.format, self._messages)
         parts.submission.replace_limits(submission_settings(new))
+        parts.submission.budget.replace(new.submission.receive_memory)
+        parts.authenticator.replace_settings(auth_settings(new))
         parts.watch.replace(assembly.policy(new))
         parts.verdicts.replace(assembly.expiry(new))
         parts.doorman.replace_feedback_address(feedback_address)
@@ -227,7 +297,11 @@ class Daemon:
         for door in (parts.submission, parts.inbound):
             await door.replace_context(certificate.context)
         _tell(done)
+        self._serving(new.queue.stop_grace)
         return done
+
+    def _share(self, settings: Settings) -> Settings:
+        return settings if self._post is None else share_of(settings, self._post.of)
 
     def _listeners(self) -> dict[str, list[str]]:
         bound = self._running().submission.addresses
@@ -249,6 +323,14 @@ class Daemon:
         return self._parts
 
 
+def _use_directory(parts: Parts, directory: Directory) -> None:
+    """Let other accounts hold from now on, and cut off the clients of those that are gone."""
+    parts.directory = directory
+    parts.authenticator.replace(directory)
+    parts.store.replace_weights({account.name: account.weight for account in directory})
+    parts.submission.cut_accounts(lambda name: directory.get(name) is None)
+
+
 def _use_keyring(parts: Parts, keyring: Keyring) -> None:
     """Make and prove tokens with a keyring from now on."""
     return_paths, report_tokens = ReturnPaths(keyring), ReportTokens(keyring)
@@ -256,6 +338,7 @@ def _use_keyring(parts: Parts, keyring: Keyring) -> None:
     parts.doorman.replace_keys(return_paths)
     parts.processor.replace_keys(return_paths, report_tokens)
     parts.stamps.replace(report_tokens)
+    parts.authenticator.replace_decoy_secret(decoy_secret(keyring))
 
 
 def _renewed(parts: Parts, keys: Keys, certificate: ServerCertificate) -> Iterator[str]:
@@ -274,21 +357,29 @@ def _tell(done: Reloaded) -> None:
         _log.warning("these changes need a restart: %s", ", ".join(done.needs_restart))
 
 
-async def serve_until_stopped(loaded: Loaded, events: TextIO, messages: TextIO) -> None:
+async def serve_until_stopped(loaded: Loaded, events: TextIO, messages: TextIO, post: Post | None = None) -> None:
     """Run a daemon under the usual signals: TERM and INT stop it (a second one does not wait), HUP reloads, USR1 tells.
+
+    A worker under a supervisor is told by it whether to wait, and stops in order when the supervisor is gone.
 
     Raises:
         ConfigError: something that the settings name cannot be used.
         StoreUnavailable: the store cannot be opened.
     """
-    daemon = Daemon(loaded, events, messages)
     try:
-        await _under_signals(daemon)
+        if post is None:
+            await _under_signals(Daemon(loaded, events, messages), None)
+            return
+        post.keep()
+        (line,) = taken((post.lifeline,))
+        with closing(line):
+            lifeline = Lifeline(line)
+            await _under_signals(Daemon(loaded, events, messages, post, lifeline.serving), lifeline)
     except ExceptionGroup as group:
         raise _only(group) from group
 
 
-async def _under_signals(daemon: Daemon) -> None:
+async def _under_signals(daemon: Daemon, lifeline: Lifeline | None) -> None:
     loop = asyncio.get_running_loop()
     async with asyncio.TaskGroup() as tasks:
         running = tasks.create_task(daemon.run())
@@ -296,8 +387,23 @@ async def _under_signals(daemon: Daemon) -> None:
 
         def end() -> None:
             daemon.stop()
+            # a service manager may send one to every process, and the supervisor another
+            if lifeline is None:
+                alone()
+
+        def alone() -> None:
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, running.cancel)
+
+        def orphaned() -> None:
+            _log.error("the supervisor is gone; this worker stops")
+            daemon.stop()
+            alone()
+
+        def obey(order: Order) -> None:
+            daemon.stop()
+            if order is Order.NOW:
+                running.cancel()
 
         def reload() -> None:
             task = tasks.create_task(_reload(daemon))
@@ -308,6 +414,9 @@ async def _under_signals(daemon: Daemon) -> None:
             loop.add_signal_handler(number, end)
         loop.add_signal_handler(signal.SIGHUP, reload)
         loop.add_signal_handler(signal.SIGUSR1, _say_state, daemon)
+        if lifeline is not None:
+            with lifeline.heard(obey, orphaned):
+                await asyncio.wait({running})
 
 
 def _only(error: Exception) -> Exception:

@@ -15,18 +15,19 @@ from pathlib import Path
 
 from cryptography import x509
 
-from mta import assembly
+from mta import assembly, roster
 from mta.certificates import certificate_files, load_certificate
 from mta.clock import Clock
 from mta.config.load import Loaded
 from mta.config.settings import DomainEntry, Settings
+from mta.control import protocol
 from mta.dkim.keys import RSA_GOOD_BITS, Algorithm, SigningKey
 from mta.errors import ConfigError, Problem, StoreUnavailable
 from mta.storage.connect import connect, is_locked, translate
 from mta.storage.migrate import migrations, refuse_newer, version_of
 from mta.storage.reading import Reader
 
-SOCKET = "control.sock"
+SOCKET = protocol.SOCKET
 """The control socket's name in `data_dir`."""
 RENEW_BEFORE = timedelta(days=14)
 
@@ -183,7 +184,7 @@ async def _store(settings: Settings, clock: Clock) -> list[_Found]:
     except StoreUnavailable as trouble:
         return [_Found(Problem("", None, "store", str(trouble)))]
     try:
-        directory = assembly.directory(settings, stored)
+        directory = roster.directory(settings, stored)
     except ConfigError as error:
         return [_Found(problem) for problem in error.problems]
     configured = {domain.name for domain in settings.domain}

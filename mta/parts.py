@@ -5,7 +5,7 @@ They are made in the order in which they are needed, so that leaving `build` end
 
 import random
 import secrets
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from datetime import timedelta
 from importlib.metadata import version
 from typing import TextIO
 
-from mta import assembly
+from mta import assembly, roster
 from mta.accounts.account import Directory
 from mta.accounts.standing import Standing
 from mta.accounts.watch import StandingWatch
@@ -24,10 +24,7 @@ from mta.bounces.rules import Rules
 from mta.certificates import ServerCertificate, make_data_dir, server_certificate
 from mta.clock import Clock
 from mta.config.settings import Settings
-from mta.delivery.mx import MxRouter
-from mta.delivery.resolver import DnsResolver
 from mta.delivery.signing import DkimSealer
-from mta.delivery.transport import SmtpTransport
 from mta.dkim.keys import SigningKey
 from mta.events import Event, Observer
 from mta.inbound.connection import InboundServices
@@ -36,26 +33,35 @@ from mta.inbound.server import InboundServer
 from mta.inbound.settings import InboundSettings
 from mta.mail.address import Mailbox
 from mta.mail.header import field
-from mta.mail.token import REPORT_FIELD, ReportClaim, ReportTokens, ReturnPaths
+from mta.mail.token import REPORT_FIELD, Keyring, ReportClaim, ReportTokens, ReturnPaths
 from mta.mailroom import Mailroom
 from mta.observe.log import LogObserver
 from mta.observe.metrics import MetricsObserver
 from mta.observe.scrape import Scrape, worker_registry
+from mta.own_mail import OwnMail
 from mta.queue.dispatcher import Dispatcher, World
+from mta.queue.journal import Journal
 from mta.queue.model import Claimed, State
+from mta.queue.pace import Pace
 from mta.queue.records import Records
 from mta.queue.returns import Returns
 from mta.queue.verdict import Verdicts
 from mta.reputation.suppression import List as SuppressionList
 from mta.reputation.suppression import Suppression
+from mta.smtp.budget import ReceiveBudget
 from mta.smtp.settings import Endpoint, Kind
+from mta.storage.journal import FileJournal
 from mta.storage.sqlite import SqliteStore
 from mta.storage.views import Retention
 from mta.submission.acceptor import Acceptor, AcceptorSettings
-from mta.submission.auth import Authenticator, OneUse
+from mta.submission.auth import Authenticator, AuthSettings, OneUse
 from mta.submission.connection import Services
+from mta.submission.lockout import LockoutSettings
+from mta.submission.one_use import OneUseFiles
 from mta.submission.server import SubmissionServer
 from mta.submission.settings import SubmissionSettings
+from mta.supervisor.post import Post, taken
+from mta.way_out import Ties, WayOut, signing_domain, way_out
 
 PASSWORD_THREADS = 2
 SIGNING_THREADS = 2
@@ -109,9 +115,8 @@ class Parts:
     scrape: Scrape
     authenticator: Authenticator
     one_use: OneUse
-    router: MxRouter
     sealer: DkimSealer
-    transport: SmtpTransport
+    ways: WayOut
     dispatcher: Dispatcher
     return_path_domains: assembly.ReturnPathDomains
     watch: StandingWatch
@@ -153,8 +158,10 @@ class QueueGauges:
 
 
 @asynccontextmanager
-async def build(settings: Settings, clock: Clock, events: TextIO) -> AsyncIterator[Parts]:
+async def build(settings: Settings, clock: Clock, events: TextIO, post: Post | None = None) -> AsyncIterator[Parts]:
     """Build the parts of one worker; `events` takes the log of events. Nothing listens or delivers yet.
+
+    `post` is the worker's place under a supervisor, which has prepared the store.
 
     Raises:
         ConfigError: something that the settings name cannot be used.
@@ -179,11 +186,26 @@ async def build(settings: Settings, clock: Clock, events: TextIO) -> AsyncIterat
             for name, count in (("password", PASSWORD_THREADS), ("sign", SIGNING_THREADS))
         )
         sealer = DkimSealer(keys, assembly.unsigned_domains(settings), signatures, clock)
-        outgoing = await _outgoing(ground, sealer, LogObserver(events, settings.log.format))
-        stack.push_async_callback(outgoing.transport.close)
-        directory = assembly.directory(settings, await ground.store.reader.accounts())
-        one_use = OneUse(clock, secrets.token_bytes)
-        authenticator = Authenticator(directory, one_use, passwords, clock, secrets.token_bytes(32))
+        place = 1 if post is None else post.number
+        journal = FileJournal(settings.data_dir / f"outcomes.{place}.journal", clock)
+        await stack.enter_async_context(journal)
+        outgoing = await _outgoing(ground, sealer, LogObserver(events, settings.log.format), journal)
+        stack.push_async_callback(outgoing.ways.transport.close)
+        directory = roster.directory(settings, await ground.store.reader.accounts())
+        one_use = (
+            OneUse(clock, secrets.token_bytes)
+            if post is None
+            else OneUseFiles(settings.data_dir, clock, secrets.token_bytes)
+        )
+        authenticator = Authenticator(
+            directory,
+            one_use,
+            passwords,
+            clock,
+            secrets.token_bytes(32),
+            auth_settings(settings),
+            decoy_secret=decoy_secret(keyring),
+        )
         services = _submission(ground, outgoing, authenticator)
         inbound, processor = _inbound(ground, outgoing)
         yield Parts(
@@ -195,9 +217,8 @@ async def build(settings: Settings, clock: Clock, events: TextIO) -> AsyncIterat
             scrape=Scrape(registry, QueueGauges(ground.store), clock),
             authenticator=authenticator,
             one_use=one_use,
-            router=outgoing.router,
             sealer=sealer,
-            transport=outgoing.transport,
+            ways=outgoing.ways,
             dispatcher=outgoing.dispatcher,
             return_path_domains=ground.return_path_domains,
             watch=outgoing.watch,
@@ -206,8 +227,13 @@ async def build(settings: Settings, clock: Clock, events: TextIO) -> AsyncIterat
             acceptor=services.acceptor,
             doorman=inbound.doorman,
             processor=processor,
-            submission=SubmissionServer(services, certificate.context),
-            inbound=InboundServer(inbound, certificate.context),
+            submission=SubmissionServer(
+                services,
+                certificate.context,
+                ReceiveBudget(settings.submission.receive_memory),
+                None if post is None else taken(post.submission),
+            ),
+            inbound=InboundServer(inbound, certificate.context, None if post is None else taken(post.inbound)),
         )
 
 
@@ -234,8 +260,7 @@ class _Outgoing:
     rules: Rules
     records: Records
     stamps: Stamps
-    router: MxRouter
-    transport: SmtpTransport
+    ways: WayOut
     dispatcher: Dispatcher
 
 
@@ -250,7 +275,7 @@ def _store(settings: Settings, clock: Clock, metrics: MetricsObserver) -> Abstra
     )
 
 
-async def _outgoing(ground: _Ground, sealer: DkimSealer, log: Observer) -> _Outgoing:
+async def _outgoing(ground: _Ground, sealer: DkimSealer, log: Observer, journal: Journal) -> _Outgoing:
     settings, store, clock, dice = ground.settings, ground.store, ground.clock, random.SystemRandom()
     written = Observers((log, ground.metrics))
     watch = StandingWatch(store.book, assembly.policy(settings), written, store.now, store.ids.next)
@@ -260,40 +285,43 @@ async def _outgoing(ground: _Ground, sealer: DkimSealer, log: Observer) -> _Outg
     verdicts = Verdicts(Classifier(rules), assembly.expiry(settings))
     records = Records(settings.hostname, store.ids, store.now)
     stamps = Stamps(ground.report_tokens)
-    resolver = DnsResolver(assembly.resolver(settings), clock)
-    transport = SmtpTransport(assembly.transport(settings), resolver, clock)
-    own_names = frozenset({settings.hostname})
-    router = MxRouter(resolver, assembly.routes(settings), own_names, settings.delivery.port, dice)
+    own_mail = OwnMail(store, store.ids, signing_domain(settings), observer)
+    ways = way_out(settings, clock, Ties(store.tls, own_mail, store.ids.next, verdicts.is_about_us), dice)
     dispatcher = Dispatcher(
         store,
-        World(router, sealer, transport, stamps, watch.suspended),
+        World(ways.router, sealer, ways.transport, stamps, watch.suspended),
         records,
         verdicts,
         assembly.schedule(settings),
         (observer,),
         clock,
         dice,
+        Pace(at_once=settings.delivery.max_connections),
+        assembly.back_off(settings),
+        journal,
     )
-    return _Outgoing(observer, watch, verdicts, rules, records, stamps, router, transport, dispatcher)
+    return _Outgoing(observer, watch, verdicts, rules, records, stamps, ways, dispatcher)
 
 
 def _submission(ground: _Ground, outgoing: _Outgoing, authenticator: Authenticator) -> Services:
     acceptor = Acceptor(
-        AcceptorSettings(ground.settings.hostname, ground.return_path_domains),
+        acceptor_settings(ground.settings, ground.return_path_domains),
         ground.store,
         outgoing.dispatcher,
         outgoing.observer,
         ground.store.ids,
         ground.return_paths,
+        outgoing.ways.router.held,
     )
     return Services(
         submission_settings(ground.settings),
         authenticator,
         acceptor,
-        outgoing.router.is_routed,
+        outgoing.ways.router.is_routed,
         _incident,
         ground.metrics,
         Gate(ground.store.suppression_list, outgoing.watch),
+        ground.store.allowances,
     )
 
 
@@ -350,4 +378,38 @@ def submission_settings(settings: Settings) -> SubmissionSettings:
         idle_timeout=submission.idle_timeout,
         take_long_lines=submission.long_lines == "accept",
         stop_grace=settings.queue.stop_grace,
+        max_hold=settings.queue.max_hold,
+        min_data_rate=submission.min_data_rate or None,
+        max_commands_without_mail=submission.max_commands_without_mail,
+        banner_delay=submission.banner_delay,
+        proxy_protocol_from=submission.proxy_protocol_from,
+        offer_requiretls=True,
+    )
+
+
+def acceptor_settings(settings: Settings, return_path_domain: Callable[[str], str]) -> AcceptorSettings:
+    """Return what goes into trace fields and return paths, and what holds for every account."""
+    return AcceptorSettings(
+        settings.hostname,
+        return_path_domain,
+        show_client_address=settings.submission.trace_client_address,
+        duplicate_window=settings.submission.duplicate_window,
+        first_time_recipients_per_day=settings.reputation.first_time_recipients_per_day,
+        pools=frozenset(source.pool for source in settings.source),
+    )
+
+
+def decoy_secret(keyring: Keyring) -> bytes:
+    """Return what the salts of unknown names are made with: the oldest key's, so that no rotation changes them."""
+    return keyring.keys[0].secret
+
+
+def auth_settings(settings: Settings) -> AuthSettings:
+    """Return what follows wrong passwords, and who need not log in."""
+    submission = settings.submission
+    lockout = submission.lockout
+    return AuthSettings(
+        lockout=LockoutSettings(lockout.attempts, lockout.window, lockout.delay_max),
+        trusted_networks=submission.trusted_networks,
+        trusted_account=submission.trusted_account,
     )

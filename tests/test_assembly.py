@@ -162,7 +162,7 @@ def test_the_keyring_is_parsed_and_what_is_none_is_named_by_its_source() -> None
         ),
         (changed("secrets", keyring=Secret("x")), Changes(("secrets.keyring",), ())),
         (changed("privacy", trash=timedelta(0)), Changes((), ())),
-        (changed(workers=7), Changes((), ())),
+        (changed(workers=7), Changes((), ("workers",))),
     ],
     ids=lambda value: str(value) if isinstance(value, Changes) else "",
 )

@@ -18,6 +18,7 @@ from pydantic import PlainValidator
 from mta.config.values import Secret, given, reads
 
 TlsDemand = Literal["opportunistic", "require"]
+RelayTls = Literal["opportunistic", "require", "verify"]
 
 EXPECTED_LISTEN = 'an address and a port such as "127.0.0.1:25" or "[::]:587"'
 EXPECTED_NAMESERVER = 'the address of a resolver such as "127.0.0.1" or "[::1]:5353"'
@@ -25,6 +26,8 @@ EXPECTED_NETWORK = 'a network such as "10.0.0.0/8" or "2001:db8::/32"'
 EXPECTED_DOMAIN = 'a domain name such as "example.com"'
 EXPECTED_RELAY = 'a relay such as "smtp://relay.example.com:25" or "smtps://user:password@relay.example.com"'
 
+_SCHEMES: dict[str, Literal["smtp", "smtps", "lmtp"]] = {"smtp": "smtp", "smtps": "smtps", "lmtp": "lmtp"}
+_PORTS = {"smtp": 25, "smtps": 465, "lmtp": 24}
 _SELECTOR = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*")
 _UNFIT_IN_NAME = re.compile(r"[/\s\x00-\x1f\x7f-\x9f]")
 
@@ -150,21 +153,24 @@ class Nameserver:
 
 @dataclass(frozen=True, slots=True)
 class Relay:
-    """A host that takes mail on: smtps means TLS from the first octet, smtp STARTTLS as `tls` demands."""
+    """A host that takes mail on: smtps means TLS from the first octet, smtp and lmtp STARTTLS as `tls` demands."""
 
-    scheme: Literal["smtp", "smtps"]
+    scheme: Literal["smtp", "smtps", "lmtp"]
     host: str
     port: int
     user: str | None = None
     password: Secret | None = None
-    tls: TlsDemand = "opportunistic"
+    tls: RelayTls = "opportunistic"
+    path: str | None = None
+    """Of the local socket on which it listens; host and port mean nothing then."""
 
     @classmethod
     def parse(cls, text: str | Secret) -> "Relay":
-        """Return what "smtp(s)://user:password@host:port" names; the ports default to 25 and 465.
+        """Return what "smtp(s)://user:password@host:port", or lmtp, names; the ports default to 25, 465 and 24.
 
-        Raises ValueError, which never repeats the text, since a password may stand in it. A login makes `tls`
-        "require": a password does not travel in the clear unless a route says so.
+        Raises ValueError, which never repeats the text, since a password may stand in it. A login, and smtps, make
+        `tls` "verify", or "require" where there is no name to verify: a password goes to nobody else unless a route
+        says so.
         """
         url = text.reveal() if isinstance(text, Secret) else text
         complaint = f"expected {EXPECTED_RELAY} (not repeated here, it may hold a password)"
@@ -173,20 +179,23 @@ class Relay:
             port, name = parts.port, parts.hostname or ""
         except ValueError:
             raise ValueError(complaint) from None
-        scheme: Literal["smtp", "smtps"] = "smtps" if parts.scheme == "smtps" else "smtp"
-        if parts.scheme not in ("smtp", "smtps") or port == 0 or parts.path not in ("", "/") or parts.query:
+        scheme = _SCHEMES.get(parts.scheme)
+        if scheme is None or port == 0 or parts.query or parts.fragment:
             raise ValueError(complaint)
-        host, port = _relay_host(name, complaint), port or (465 if scheme == "smtps" else 25)
-        if parts.fragment or (parts.username is None) != (parts.password is None):
+        if scheme == "lmtp" and not parts.netloc and len(parts.path) > 1:
+            return cls(scheme, "localhost", 0, path=unquote(parts.path))
+        if parts.path not in ("", "/") or (parts.username is None) != (parts.password is None):
             raise ValueError(complaint)
+        host, port = _relay_host(name, complaint), port or _PORTS[scheme]
+        demand: RelayTls = "require" if _has_no_name(host) else "verify"
         if parts.username is None or parts.password is None:
-            return cls(scheme, host, port, tls="require" if scheme == "smtps" else "opportunistic")
+            return cls(scheme, host, port, tls=demand if scheme == "smtps" else "opportunistic")
         user, password = unquote(parts.username), unquote(parts.password)
         # AUTH PLAIN separates its parts with NUL (RFC 4616 §2); no other control belongs there either.
         if not user or not password or any(ord(c) < 32 for c in user + password):
             raise ValueError(complaint)
         origin = text if isinstance(text, Secret) else Secret()
-        return cls(scheme, host, port, user, Secret(password, origin.file, origin.env), "require")
+        return cls(scheme, host, port, user, Secret(password, origin.file, origin.env), demand)
 
     @property
     def is_loopback(self) -> bool:
@@ -195,6 +204,15 @@ class Relay:
             return ip_address(self.host).is_loopback
         except ValueError:
             return self.host == "localhost"
+
+
+def _has_no_name(host: str) -> bool:
+    """True for an address, and for this machine: no certificate of a public authority is for these."""
+    try:
+        ip_address(host)
+    except ValueError:
+        return host == "localhost"
+    return True
 
 
 def _relay_host(name: str, complaint: str) -> str:

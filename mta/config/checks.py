@@ -183,6 +183,10 @@ def routes(settings: Settings) -> Iterator[Finding]:
             )
         if route.relay is not None and route.hold:
             yield Finding(loc, "has both relay and hold", "remove one of them")
+        if route.fallback and route.hold:
+            yield Finding((*loc, "fallback"), "is for relays, and this route keeps its mail", "remove it")
+        if route.client_key is not None and route.client_cert is None:
+            yield Finding((*loc, "client_key"), "has no client_cert beside it", "add client_cert, or remove it")
         relay = route.relay
         if relay and relay.password and relay.tls == "opportunistic" and not relay.is_loopback:
             yield Finding(

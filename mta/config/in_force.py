@@ -12,17 +12,6 @@ from mta.config.schema import part_at
 from mta.config.settings import InboundSettings, Part, Settings
 
 NOT_IN_FORCE: tuple[Loc, ...] = (
-    ("workers",),
-    ("submission", "trusted_networks"),
-    ("submission", "trusted_account"),
-    ("submission", "proxy_protocol_from"),
-    ("submission", "duplicate_window"),
-    ("submission", "lockout"),
-    ("submission", "min_data_rate"),
-    ("submission", "receive_memory"),
-    ("submission", "max_commands_without_mail"),
-    ("submission", "banner_delay"),
-    ("submission", "trace_client_address"),
     ("inbound", "postmaster"),
     ("inbound", "abuse"),
     ("inbound", "forward_autoreplies"),
@@ -30,34 +19,20 @@ NOT_IN_FORCE: tuple[Loc, ...] = (
     ("http", "public_url"),
     ("http", "tls"),
     ("http", "trusted_proxies"),
-    ("queue", "max_hold"),
-    ("queue", "back_off"),
     ("delivery", "batch_above"),
     ("route", "*", "batch"),
     ("shaping",),
     ("source",),
-    ("account", "*", "scram"),
     ("account", "*", "contact"),
-    ("account", "*", "weight"),
-    ("account", "*", "rate"),
-    ("account", "*", "max_recipients"),
-    ("account", "*", "max_message_size"),
-    ("account", "*", "max_connections"),
-    ("account", "*", "first_time_recipients_per_day"),
     ("account", "*", "pool"),
     ("account", "*", "tracking"),
-    ("account", "*", "allow_from"),
     ("account", "*", "webhook"),
     ("reputation", "dormant_after"),
-    ("reputation", "first_time_recipients_per_day"),
     ("reputation", "require_consent"),
     ("suppression", "soft_bounces"),
     ("privacy", "trash"),
     ("privacy", "redact_logs"),
 )
-
-# Values that mean what this version does anyway, though they are not the default.
-HARMLESS: dict[Loc, tuple[object, ...]] = {("workers",): (1,)}
 
 REASON = "is not in force in this version; it is accepted and ignored"
 REMEDY = "remove it or leave its default"
@@ -81,7 +56,7 @@ def ignored_keys(settings: Settings) -> Iterator[Finding]:
                     yield Finding((name, 0), REASON, REMEDY, is_warning=True, about=(name,))
             case _:
                 value = _value(settings, pattern)
-                if value != _value(baseline, pattern) and value not in HARMLESS.get(pattern, ()):
+                if value != _value(baseline, pattern):
                     yield Finding(pattern, REASON, REMEDY, is_warning=True)
 
 

@@ -247,6 +247,9 @@ def _files(settings: Settings, merged: Merged) -> Iterator[Finding]:
         yield from _file(merged, (section, "tls", "cert"), tls.cert, _certificate)
         yield from _file(merged, (section, "tls", "key"), tls.key, _private_key)
     yield from _file(merged, ("delivery", "ca_file"), settings.delivery.ca_file, _certificate)
+    for index, route in enumerate(settings.route):
+        yield from _file(merged, ("route", index, "client_cert"), route.client_cert, _certificate, ("route", index))
+        yield from _file(merged, ("route", index, "client_key"), route.client_key, _private_key, ("route", index))
     for index, domain in enumerate(settings.domain):
         for position, key in enumerate(domain.dkim or ()):
             loc: Loc = ("domain", index, "dkim", position, "key")

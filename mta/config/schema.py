@@ -49,6 +49,8 @@ FILE_KEYS: tuple[Loc, ...] = (
     ("http", "tls", "cert"),
     ("http", "tls", "key"),
     ("delivery", "ca_file"),
+    ("route", "*", "client_cert"),
+    ("route", "*", "client_key"),
     ("domain", "*", "dkim", "*", "key"),
 )
 """Keys that name a file or folder, relative to the folder of the file in which they stand."""

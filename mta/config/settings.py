@@ -26,6 +26,7 @@ from mta.config.addresses import (
     Network,
     OptionalDomain,
     RelayField,
+    RelayTls,
     Selector,
     StoreUrl,
     StoreUrlField,
@@ -187,26 +188,35 @@ class DeliverySettings(Part):
     port: Port = 25
     batch_above: Size = 1_000_000
     ca_file: OptionalPath = None
+    mta_sts: Flag = True
+    dane: Literal["auto", "off"] = "auto"
+    tls_reports: Flag = True
     timeouts: Timeouts = Timeouts()
 
 
 class RouteEntry(Part):
     """One `[[route]]`: domains that go to a relay, or are held, whatever MX says.
 
-    An unset `tls` takes what the relay's URL implies; a set one stands in `relay.tls` too.
+    An unset `tls` takes what the relay's URL implies; a set one stands in `relay.tls` too. An unset `account` means
+    every account's mail.
     """
 
     domain: DomainPattern
     relay: RelayField = None
-    tls: TlsDemand | None = None
+    tls: RelayTls | None = None
+    account: str = ""
+    fallback: Flag = False
+    client_cert: OptionalPath = None
+    client_key: OptionalPath = None
     hold: Flag = False
     batch: Flag = False
 
     @model_validator(mode="after")
     def _demand_reaches_the_relay(self) -> "RouteEntry":
-        if self.relay and self.tls and self.relay.scheme == "smtp":
+        if self.relay and self.tls:
+            lowest = self.tls == "opportunistic" and self.relay.scheme == "smtps"
             # The model is frozen for everybody else; here it is still being made.
-            self.__dict__["relay"] = replace(self.relay, tls=self.tls)
+            self.__dict__["relay"] = replace(self.relay, tls="require" if lowest else self.tls)
         return self
 
 

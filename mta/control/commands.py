@@ -5,19 +5,19 @@ import json
 import os
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any, Protocol
 
 from mta.accounts.account import Account, Directory
 from mta.accounts.password import generate_secret, hash_password
+from mta.accounts.scram import SALT_OCTETS, Verifier
 from mta.control.protocol import CommandFailed, Json, Request
+from mta.control.queue import QueueCommands
 from mta.control.standing import StandingCommands
 from mta.mail.address import Mailbox, parse_domain
-from mta.queue.model import State
 from mta.storage.desk import Desk
 from mta.storage.reading import Reader
-from mta.storage.views import Change, Selector
 
 EX_NO, EX_USAGE, EX_DATAERR, EX_UNAVAILABLE, EX_TEMPFAIL = 1, 2, 65, 69, 75
 
@@ -83,20 +83,17 @@ _Command = Callable[[Mapping[str, Any], str], Awaitable[Mapping[str, Any]]]
 
 
 class ServerCommands:
-    """The commands by name. Each answers one row."""
+    """The commands by name. Each answers one row, but for those of the queue."""
 
     def __init__(self, worker: Worker, desk: Desk, reader: Reader, standing: StandingCommands) -> None:
         self._worker = worker
         self._desk = desk
         self._reader = reader
+        self._queue = QueueCommands(desk, reader, lambda name: worker.directory.get(name) is not None, worker.wake)
         self._commands: dict[str, _Command] = {
             "status": self._status,
             "reload": self._reload,
             "credential": self._credential,
-            "queue.retry": self._changing(desk.retry),
-            "queue.hold": self._changing(desk.hold),
-            "queue.release": self._changing(desk.release),
-            "queue.cancel": self._changing(desk.cancel),
             "account.add": self._add_account,
             "account.passwd": self._change_password,
             **{name: self._waking(command) for name, command in standing.commands().items()},
@@ -108,6 +105,11 @@ class ServerCommands:
         Raises:
             CommandFailed: it cannot be, or its name is unknown.
         """
+        if (rows := self._queue.commands().get(request.command)) is not None:
+            async with aclosing(rows(request.arguments, who)) as answers:
+                async for row in answers:
+                    yield row
+            return
         command = self._commands.get(request.command)
         if command is None:
             raise CommandFailed(
@@ -159,14 +161,6 @@ class ServerCommands:
             raise CommandFailed(f"{what} may send from {domain or sender!r}; name one with --account", EX_NO)
         return fitting[0]
 
-    def _changing(self, change: Callable[[Selector, str, str], Awaitable[Change]]) -> _Command:
-        async def run(arguments: Mapping[str, Any], who: str) -> Mapping[str, Any]:
-            done = await change(_selector(arguments), who, str(arguments.get("reason", "")))
-            self._worker.wake()
-            return {"changed": done.changed, "active": done.active, "other": done.other}
-
-        return run
-
     def _waking(self, command: _Command) -> _Command:
         async def run(arguments: Mapping[str, Any], who: str) -> Mapping[str, Any]:
             row = await command(arguments, who)
@@ -202,22 +196,7 @@ class ServerCommands:
     async def _put_with_new_password(self, name: str, data: Json, who: str, reason: str) -> Mapping[str, Any]:
         password = generate_secret(secrets.token_bytes(24))
         data["password_hash"] = await asyncio.to_thread(hash_password, password)
+        data["scram"] = Verifier.make(password, secrets.token_bytes(SALT_OCTETS)).dump()
         await self._desk.put_account(name, json.dumps(data), who, reason)
         await self._worker.refresh_accounts()
         return {"name": name, "password": password}
-
-
-def _selector(arguments: Mapping[str, Any]) -> Selector:
-    state, older = arguments.get("state"), arguments.get("older_than")
-    try:
-        return Selector(
-            id=arguments.get("id"),
-            account=arguments.get("account"),
-            domain=arguments.get("domain"),
-            state=State(state) if state else None,
-            older_than=timedelta(seconds=older) if older is not None else None,
-            tag=arguments.get("tag"),
-            site=arguments.get("site"),
-        )
-    except (ValueError, TypeError, OverflowError) as error:
-        raise CommandFailed(f"no such selector: {error}", EX_DATAERR) from None

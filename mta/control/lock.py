@@ -12,8 +12,8 @@ from mta.errors import ConfigError, Problem
 
 
 @contextmanager
-def only_server(folder: Path) -> Iterator[None]:
-    """Be the only server of a folder.
+def only_server(folder: Path) -> Iterator[int]:
+    """Be the only server of a folder. Gives the lock's descriptor: a process that inherits it keeps the lock, too.
 
     Raises:
         ConfigError: another process is.
@@ -26,7 +26,7 @@ def only_server(folder: Path) -> Iterator[None]:
             raise ConfigError(_problem(folder, os.read(descriptor, 20).decode("ascii", "replace").strip())) from None
         os.ftruncate(descriptor, 0)
         os.write(descriptor, f"{os.getpid()}\n".encode("ascii"))
-        yield
+        yield descriptor
     finally:
         os.close(descriptor)
 

@@ -1,7 +1,8 @@
 """What goes over the control socket: one JSON object a line, a request and then its answers.
 
-A request is `{"command": NAME, "arguments": {…}}`. The answers are any number of `{"row": {…}}` and at last either
-`{"done": true}` or `{"error": TEXT, "exit": CODE}`, where the code is the exit code the command ends with.
+A request is `{"command": NAME, "arguments": {…}}`, and `"who"` beside them where a supervisor passes it on to a worker.
+The answers are any number of `{"row": {…}}` and at last either `{"done": true}` or `{"error": TEXT, "exit": CODE}`,
+where the code is the exit code the command ends with.
 """
 
 import json
@@ -9,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
+SOCKET = "control.sock"
+"""The control socket's name in `data_dir`."""
 MAX_LINE = 1 << 20
 """Octets of one line; longer ones are refused on both sides."""
 
@@ -31,10 +34,13 @@ class Request:
 
     command: str
     arguments: Mapping[str, Any]
+    who: str = ""
+    """Who asked the one that passes this on; empty: whoever is at the other end."""
 
     def dump(self) -> bytes:
         """Return the request's line."""
-        return json.dumps({"command": self.command, "arguments": dict(self.arguments)}).encode() + b"\n"
+        said = {"command": self.command, "arguments": dict(self.arguments)}
+        return json.dumps({**said, "who": self.who} if self.who else said).encode() + b"\n"
 
     @classmethod
     def parse(cls, line: bytes) -> Self:
@@ -52,7 +58,10 @@ class Request:
         arguments = read.get("arguments", {})
         if not isinstance(arguments, dict):
             raise ValueError("the arguments of a request are a JSON object")
-        return cls(read["command"], arguments)
+        who = read.get("who", "")
+        if not isinstance(who, str):
+            raise ValueError("who asks in a request is a text")
+        return cls(read["command"], arguments, who)
 
 
 def row(answer: Mapping[str, Any]) -> bytes:

@@ -42,14 +42,24 @@ class ControlServer:
         ConfigError: on entering, when there can be no socket of that name.
     """
 
-    def __init__(self, path: Path, commands: Commands, idle: float = _IDLE, at_the_end: float = _AT_THE_END) -> None:
+    def __init__(
+        self,
+        path: Path,
+        commands: Commands,
+        idle: float = _IDLE,
+        at_the_end: float = _AT_THE_END,
+        *,
+        passed_on: bool = False,
+    ) -> None:
         """In seconds: `idle` is how long a client may take over its request and over reading a row, `at_the_end` how
-        long commands under way may take when the server stops.
+        long commands under way may take when the server stops. `passed_on`: who asks is what the request says, which
+        came through a supervisor; whoever may speak here at all may do everything anyway.
         """
         self._path = path
         self._commands = commands
         self._idle = idle
         self._at_the_end = at_the_end
+        self._passed_on = passed_on
         self._server: asyncio.Server | None = None
         self._tasks = asyncio.TaskGroup()
         self._serving: set[asyncio.Task[None]] = set()
@@ -109,6 +119,8 @@ class ControlServer:
         except ValueError as error:
             writer.write(protocol.error(CommandFailed(str(error), 65)))
             return
+        if self._passed_on and request.who:
+            who = request.who
         try:
             async for answer in self._commands.run(request, who):
                 writer.write(protocol.row(answer))

@@ -29,6 +29,7 @@ SENDER = f"orders@{DOMAIN}"
 GONE = tuple(f"gone{number}@strict.example" for number in (1, 2, 3))
 """Mailboxes that do not exist, beside nobody@."""
 _CONFIG = """
+workers = 1
 [http]
 listen = ["127.0.0.1:0"]
 [queue]

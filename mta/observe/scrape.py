@@ -57,7 +57,7 @@ class Scrape:
 
     def content_type(self, accept: str) -> str:
         """Return the type of what `expose` returns for an Accept field's value: OpenMetrics or Prometheus' text."""
-        return openmetrics.CONTENT_TYPE_LATEST if _wants_openmetrics(accept) else CONTENT_TYPE_PLAIN_0_0_4
+        return openmetrics.CONTENT_TYPE_LATEST if wants_openmetrics(accept) else CONTENT_TYPE_PLAIN_0_0_4
 
     async def expose(self, accept: str) -> bytes:
         """Return all metrics. Those of the queue are missing while the store does not answer."""
@@ -66,7 +66,7 @@ class Scrape:
             if self._asked_at is None or now - self._asked_at >= self._keep.total_seconds():
                 await self._ask()
                 self._asked_at = now
-        generate = openmetrics.generate_latest if _wants_openmetrics(accept) else generate_latest
+        generate = openmetrics.generate_latest if wants_openmetrics(accept) else generate_latest
         return generate(_WithoutCreated(self._registry))
 
     async def _ask(self) -> None:
@@ -80,7 +80,8 @@ class Scrape:
             self._queue.hide()
 
 
-def _wants_openmetrics(accept: str) -> bool:
+def wants_openmetrics(accept: str) -> bool:
+    """Return whether an Accept field's value names OpenMetrics."""
     # prometheus_client's own choice raises for a version that is none, and repeats what the client wrote
     return any(part.split(";")[0].strip().lower() == "application/openmetrics-text" for part in accept.split(","))
 

@@ -27,7 +27,11 @@ class Metrics(Protocol):
         ...
 
     async def expose(self, accept: str) -> bytes:
-        """Return all metrics."""
+        """Return all metrics.
+
+        Raises:
+            TimeoutError: they cannot be collected now.
+        """
         ...
 
 

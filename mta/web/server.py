@@ -46,11 +46,12 @@ class HttpServer:
         listen: Sequence[Listen],
         app: ASGIApp,
         limits: HttpLimits = HttpLimits(),
-        reuse_port: bool = False,
+        handed: Sequence[socket.socket] | None = None,
     ) -> None:
+        """`handed`: sockets that listen already, one for each address, which are closed here."""
         self._listen = tuple(listen)
         self._limits = limits
-        self._reuse_port = reuse_port
+        self._handed = handed
         self._tasks = asyncio.TaskGroup()
         self._sockets: list[socket.socket] = []
         self._serving: asyncio.Task[None] | None = None
@@ -64,7 +65,7 @@ class HttpServer:
         return self._serving is not None and not self._serving.done() and self._server.started
 
     async def __aenter__(self) -> Self:
-        self._sockets = _bound(self._listen, self._reuse_port)
+        self._sockets = bound(self._listen) if self._handed is None else list(self._handed)
         self.addresses = tuple(Listen(*one.getsockname()[:2]) for one in self._sockets)
         await self._tasks.__aenter__()
         self._serving = self._tasks.create_task(self._server.serve(self._sockets))
@@ -139,11 +140,16 @@ def _configuration(app: ASGIApp, limits: HttpLimits) -> uvicorn.Config:
     )
 
 
-def _bound(listen: Sequence[Listen], reuse_port: bool) -> list[socket.socket]:
+def bound(listen: Sequence[Listen]) -> list[socket.socket]:
+    """Return a listening socket for each address.
+
+    Raises:
+        ConfigError: one of them cannot be bound; none is.
+    """
     sockets: list[socket.socket] = []
     try:
         for address in listen:
-            sockets.append(_bind(address, reuse_port))
+            sockets.append(_bind(address))
     except ConfigError:
         for one in sockets:
             one.close()
@@ -151,14 +157,12 @@ def _bound(listen: Sequence[Listen], reuse_port: bool) -> list[socket.socket]:
     return sockets
 
 
-def _bind(address: Listen, reuse_port: bool) -> socket.socket:
+def _bind(address: Listen) -> socket.socket:
     host = "127.0.0.1" if address.host == "localhost" else address.host
     one = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     try:
         one.setblocking(False)
         one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if reuse_port:
-            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if one.family == socket.AF_INET6:
             # "[::]" beside "0.0.0.0" must not claim both
             one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)

@@ -157,10 +157,13 @@ def test_a_selector_is_made_of_labels(text: str) -> None:
     [
         ("smtp://relay.internal:2525", Relay("smtp", "relay.internal", 2525)),
         ("smtp://Relay.Example", Relay("smtp", "relay.example", 25)),
-        ("smtps://relay.example", Relay("smtps", "relay.example", 465, tls="require")),
+        ("smtps://relay.example", Relay("smtps", "relay.example", 465, tls="verify")),
+        ("smtps://192.0.2.1", Relay("smtps", "192.0.2.1", 465, tls="require")),
+        ("lmtp://127.0.0.1", Relay("lmtp", "127.0.0.1", 24)),
+        ("lmtp:///run/dovecot/lmtp", Relay("lmtp", "localhost", 0, path="/run/dovecot/lmtp")),
         ("smtp://127.0.0.1:2525/", Relay("smtp", "127.0.0.1", 2525)),
         ("smtp://[::1]:2525", Relay("smtp", "::1", 2525)),
-        ("smtp://u%40x:p%3Aw@r.example", Relay("smtp", "r.example", 25, "u@x", Secret("p:w"), "require")),
+        ("smtp://u%40x:p%3Aw@r.example", Relay("smtp", "r.example", 25, "u@x", Secret("p:w"), "verify")),
     ],
 )
 def test_a_relay_is_a_url(url: str, relay: Relay) -> None:
@@ -169,6 +172,10 @@ def test_a_relay_is_a_url(url: str, relay: Relay) -> None:
 
 BAD_RELAYS = """
 http://u:hunter2@r.example
+lmtp://
+lmtp:///
+lmtp://u:hunter2@r.example/run/lmtp
+smtp:///run/hunter2
 smtp://u:hunter2@r.example/x
 smtp://u:hunter2@r.example:0
 smtp://u:hunter2@r.example?x

@@ -183,8 +183,8 @@ WARNED: dict[str, tuple[str, list[str]]] = {
         [f"mta.toml:12: queue.max_age: {EARLY_EXPIRY}"],
     ),
     "not in force": (
-        QUIET + SHOP + 'rate = "5/s"\n[[shaping]]\nsite = "google"\n[[shaping]]\nsite = "yahoo"\n',
-        [f'mta.toml:11: account "shop": rate: {IGNORED}', f"mta.toml:12: shaping: {IGNORED}"],
+        QUIET + SHOP + 'pool = "slow"\n[[shaping]]\nsite = "google"\n[[shaping]]\nsite = "yahoo"\n',
+        [f'mta.toml:11: account "shop": pool: {IGNORED}', f"mta.toml:12: shaping: {IGNORED}"],
     ),
     "open secret": (
         QUIET + SHOP + HOOK,

@@ -1,5 +1,6 @@
 """The models: defaults, derived values, and that they never change."""
 
+import tomllib
 from datetime import timedelta
 from pathlib import Path
 
@@ -60,8 +61,13 @@ def test_the_store_may_stand_outside_data_dir() -> None:
     [
         ("smtp://r.example", None, "opportunistic"),
         ("smtp://r.example", "require", "require"),
-        ("smtp://u:p@r.example", None, "require"),
+        ("smtp://r.example", "verify", "verify"),
+        ("smtp://u:p@r.example", None, "verify"),
+        ("smtp://u:p@r.example", "require", "require"),
+        ("smtp://u:p@192.0.2.1", None, "require"),
+        ("smtp://u:p@localhost", None, "require"),
         ("smtp://u:p@r.example", "opportunistic", "opportunistic"),
+        ("smtps://r.example", None, "verify"),
         ("smtps://r.example", "opportunistic", "require"),
     ],
 )
@@ -99,3 +105,15 @@ def test_a_password_hash_may_be_unset_but_not_a_password() -> None:
     assert AccountEntry(name="a", domains=(), password_hash=None).password_hash is None
     with pytest.raises(ValidationError, match="argon2id"):
         AccountEntry(name="a", domains=(), password_hash=Secret("hunter2"))
+
+
+def test_all_mail_through_one_smarthost_is_two_lines(tmp_path: Path) -> None:
+    lines = ('domain = "*"', 'relay = "smtp://u:p@relay.example.com"')
+    route = RouteEntry.model_validate(tomllib.loads("\n".join(lines)))
+    assert isinstance(route.relay, Relay)
+    assert (route.relay.host, route.relay.tls, route.account, route.fallback) == (
+        "relay.example.com",
+        "verify",
+        "",
+        False,
+    )

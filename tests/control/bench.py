@@ -89,11 +89,14 @@ class Bench:
             yield cls(store, worker, StandingWatch(store.book, Policy(LIMITS), worker, store.now, store.ids.next))
 
     async def ask(self, command: str, **arguments: Any) -> dict[str, Any]:
+        (row,) = await self.rows(command, **arguments)
+        return row
+
+    async def rows(self, command: str, **arguments: Any) -> list[dict[str, Any]]:
         desk = self.store.desk(self.worker)
         standing = StandingCommands(desk, self.watch, self.worker.knows, FakeClock(self.store.now()))
         commands = ServerCommands(self.worker, desk, self.store.reader, standing)
-        (row,) = [row async for row in commands.run(Request(command, arguments), "uid 0")]
-        return row
+        return [row async for row in commands.run(Request(command, arguments), "uid 0")]
 
     async def accept(self, *recipients: str) -> str:
         """Put a message of account `app` into the store; return its queue id."""

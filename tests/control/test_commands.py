@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
+from mta.accounts.account import Directory
 from mta.accounts.password import verify_password
 from mta.control.protocol import CommandFailed
 from mta.queue.model import State
+from mta.storage.changes import STEP
 from tests.control.bench import Bench, FakeWorker
 
 
@@ -45,6 +47,52 @@ async def test_retry_leaves_alone_what_is_held(bench: Bench) -> None:
     queue_id = await bench.accept("a@example.net")
     await bench.ask("queue.hold", id=queue_id, reason="x")
     assert await bench.ask("queue.retry", id=queue_id) == {"changed": 0, "active": 0, "other": 1}
+
+
+async def test_a_long_change_tells_how_far_it_has_come(bench: Bench) -> None:
+    await bench.accept(*(f"u{number}@example.net" for number in range(2 * STEP + 1)))
+    rows = await bench.rows("queue.hold", domain="example.net", reason="why not")
+    assert rows == [
+        {"progress": STEP},
+        {"progress": 2 * STEP},
+        {"changed": 2 * STEP + 1, "active": 0, "other": 0},
+    ]
+
+
+async def test_a_pause_is_there_until_it_is_resumed(bench: Bench) -> None:
+    paused = await bench.ask("queue.pause", scope="account", value="shop", reason="looking into it")
+    assert paused == {"scope": "account", "value": "shop", "changed": True}
+    (pause,) = await bench.store.pauses()
+    assert (pause.value, pause.reason, pause.who) == ("shop", "looking into it", "uid 0")
+    assert (await bench.ask("queue.pause", scope="account", value="shop", reason="again"))["changed"] is False
+    assert (await bench.ask("queue.resume", scope="account", value="shop"))["changed"] is True
+    assert await bench.store.pauses() == []
+    assert bench.worker.woken == 3
+
+
+async def test_mail_of_an_account_that_is_gone_can_be_paused(bench: Bench) -> None:
+    await bench.accept("a@example.net")
+    bench.worker.directory = Directory([])
+    assert (await bench.ask("queue.pause", scope="account", value="app", reason="x"))["changed"] is True
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code"),
+    [
+        ({"scope": "moon", "value": "x", "reason": "x"}, 65),
+        ({"scope": "stream", "value": "river", "reason": "x"}, 65),
+        ({"scope": "all", "value": "app", "reason": "x"}, 65),
+        ({"scope": "site", "value": "", "reason": "x"}, 65),
+        ({"scope": "account", "value": "nobody", "reason": "x"}, 1),
+        ({"scope": "all"}, 65),
+        ({}, 65),
+    ],
+)
+async def test_a_pause_that_cannot_be_is_refused(bench: Bench, arguments: dict[str, Any], exit_code: int) -> None:
+    with pytest.raises(CommandFailed) as failed:
+        await bench.ask("queue.pause", **arguments)
+    assert failed.value.exit_code == exit_code
+    assert await bench.store.pauses() == []
 
 
 @pytest.mark.parametrize("command", ["queue.retry", "queue.release"])

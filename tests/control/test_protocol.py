@@ -17,11 +17,11 @@ VALUES = st.recursive(
 )
 
 
-@given(command=st.text(), arguments=st.dictionaries(st.text(), VALUES, max_size=4))
-def test_what_is_dumped_is_read_back(command: str, arguments: dict[str, object]) -> None:
-    line = Request(command, arguments).dump()
+@given(command=st.text(), arguments=st.dictionaries(st.text(), VALUES, max_size=4), who=st.text())
+def test_what_is_dumped_is_read_back(command: str, arguments: dict[str, object], who: str) -> None:
+    line = Request(command, arguments, who).dump()
     assert line.count(b"\n") == 1
-    assert Request.parse(line) == Request(command, arguments)
+    assert Request.parse(line) == Request(command, arguments, who)
 
 
 @given(st.binary(max_size=200))
@@ -32,7 +32,18 @@ def test_any_octets_are_a_request_or_a_value_error(line: bytes) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    [b"", b"\n", b"{", b"[]", b'"status"', b"{}", b'{"command": 1}', b'{"command": "x", "arguments": []}', b"[" * 9999],
+    [
+        b"",
+        b"\n",
+        b"{",
+        b"[]",
+        b'"status"',
+        b"{}",
+        b'{"command": 1}',
+        b'{"command": "x", "arguments": []}',
+        b'{"command": "x", "who": 0}',
+        b"[" * 9999,
+    ],
     ids=lambda line: repr(line[:20]),
 )
 def test_what_is_no_request_is_refused(line: bytes) -> None:

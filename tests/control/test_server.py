@@ -85,6 +85,16 @@ async def test_a_command_learns_who_asks(path: Path, commands: ScriptedCommands)
     assert commands.ran == [("echo", ME)]
 
 
+@pytest.mark.parametrize(("passed_on", "who"), [(False, ME), (True, "uid 12345")])
+async def test_only_what_a_supervisor_passes_on_says_itself_who_asks(
+    path: Path, commands: ScriptedCommands, passed_on: bool, who: str
+) -> None:
+    async with ControlServer(path, commands, passed_on=passed_on):
+        await exchange(path, b'{"command": "none", "who": "uid 12345"}\n')
+        await exchange(path, b'{"command": "none"}\n')
+    assert commands.ran == [("none", who), ("none", ME)]
+
+
 @pytest.mark.usefixtures("server")
 @pytest.mark.parametrize(
     ("command", "text", "exit_code"),

@@ -4,7 +4,6 @@ import asyncio
 import http.client
 import signal
 import socket
-from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import timedelta
 
@@ -13,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from mta.config.addresses import Listen
 from mta.errors import ConfigError
-from mta.web.server import HttpLimits, HttpServer
+from mta.web.server import HttpLimits, HttpServer, bound
 
 ANYWHERE = (Listen("127.0.0.1", 0),)
 QUICK = HttpLimits(request_time=timedelta(milliseconds=100), stop=timedelta(seconds=1))
@@ -111,11 +110,14 @@ async def test_an_address_in_use_names_what_to_do_and_leaves_nothing_bound() -> 
     assert not server.is_up
 
 
-async def test_several_workers_may_share_a_port() -> None:
-    async with AsyncExitStack() as workers:
-        first = await workers.enter_async_context(HttpServer(ANYWHERE, hello, reuse_port=True))
-        second = await workers.enter_async_context(HttpServer(first.addresses, hello, reuse_port=True))
-        assert second.addresses == first.addresses
+async def test_several_workers_share_a_socket_that_was_handed_to_them() -> None:
+    (listener,) = bound(ANYWHERE)
+    with listener:
+        async with HttpServer(ANYWHERE, hello, handed=[listener.dup()]) as one:
+            async with HttpServer(ANYWHERE, hello, handed=[listener.dup()]) as two:
+                assert two.addresses == one.addresses
+            answer = await say(one, b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            assert answer.startswith(b"HTTP/1.1 200 ")
 
 
 async def test_a_header_without_end_is_cut_off() -> None:

@@ -1,0 +1,1 @@
+"""Several workers on one machine: started with the same listening sockets, watched, told and stopped together."""
