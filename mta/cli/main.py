@@ -7,15 +7,20 @@ import click
 
 from mta.cli.account import account
 from mta.cli.app import App
+from mta.cli.audit import audit
 from mta.cli.bounces import bounces
 from mta.cli.check import check
 from mta.cli.demo import demo
 from mta.cli.dkim import dkim
 from mta.cli.dns import dns
+from mta.cli.doctor import doctor
 from mta.cli.events import events
 from mta.cli.init import init
 from mta.cli.keys import keys
 from mta.cli.queue import queue
+from mta.cli.queue_change import cancel, hold, pause, release, resume, retry
+from mta.cli.queue_move import export, import_
+from mta.cli.queue_stats import stats
 from mta.cli.reload import reload
 from mta.cli.reputation import reputation
 from mta.cli.send import send
@@ -49,9 +54,13 @@ for _command in (
     keys,
     account,
     events,
+    audit,
+    doctor,
     reload,
 ):
     cli.add_command(_command)
+for _command in (stats, retry, hold, release, cancel, pause, resume, export, import_):
+    queue.add_command(_command)
 
 
 def main() -> None:

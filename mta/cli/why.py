@@ -1,24 +1,31 @@
 """`mta why`: the whole story of a message, a Message-ID or a recipient, in one command."""
 
 import shlex
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import click
 
 from mta.cli.app import EX_NO, App, command, fail, json_option
+from mta.cli.holding import NO_REASON, Surroundings, holders, surroundings_of
+from mta.cli.holding import as_json as holder_as_json
 from mta.cli.output import Output
 from mta.cli.queue import shown
 from mta.cli.reading import read
 from mta.cli.suppression import shown as shown_entry
 from mta.cli.suppression import told
-from mta.cli.times import stamp, until
+from mta.cli.times import stamp
+from mta.clock import SystemClock
 from mta.events import Event, EventType
 from mta.events_json import event_to_json
 from mta.mail.address import Mailbox
+from mta.mail.outcome import TlsUse
 from mta.queue.dispatcher import SUSPENDED
 from mta.queue.model import Message, State
 from mta.reputation.suppression import Cause, Suppression
+from mta.storage.overview import Overview
 from mta.storage.reading import Reader
 from mta.storage.views import QueueRow, Selector
 
@@ -30,7 +37,15 @@ _UNDER_TEXT = " " * 23
 _OF_OPERATOR = {Cause.HARD_BOUNCE, Cause.SOFT_BOUNCE, Cause.MANUAL}
 """What may be wrong and is for an operator to mend; who complained or left, stays out."""
 
-Story = tuple[Message, list[QueueRow], list[Event]]
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """What is known of one message."""
+
+    message: Message
+    rows: list[QueueRow]
+    events: list[Event]
+    around: Surroundings
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +64,8 @@ class About:
 def why(app: App, text: str, as_json: bool) -> None:
     """Tell what became of a message.
 
-    Each attempt with host, TLS, reply and time; what holds it now; when it is tried next; what came back later. Of a
-    recipient also whether mail to it is suppressed, and why.
+    Each attempt with host, TLS, reply and time; what holds it now, and until when; what came back later. Of a recipient
+    also whether mail to it is suppressed, and why.
     """
 
     async def ask(reader: Reader) -> tuple[list[Story], int, About | None]:
@@ -60,11 +75,12 @@ def why(app: App, text: str, as_json: bool) -> None:
     if not stories and about is None:
         fail(f"nothing is known of {text!r}: no queue id, delivery id, Message-ID or recipient is like that", EX_NO)
     output = app.output(json=as_json)
-    for message, rows, events in stories:
+    now = SystemClock().now()
+    for story in stories:
         if output.is_json:
-            output.record(_as_json(message, rows, events))
+            output.record(_as_json(story, now))
         else:
-            _tell(output, message, rows, events)
+            _tell(output, story, now)
     if more:
         output.line(f"… and {more} older messages; mta queue list and mta events tell of them")
     if about is not None:
@@ -108,70 +124,109 @@ def _tell_about(output: Output, about: About) -> None:
 
 async def _stories(reader: Reader, text: str) -> tuple[list[Story], int]:
     ids = await reader.find(text)
+    clock = SystemClock()
+    overview = Overview(reader, clock)
     stories = []
     for queue_id in ids[:MOST]:
         message = await reader.message(queue_id)
         if message is not None:
             rows = await reader.select(Selector(id=queue_id), 1000)
-            stories.append((message, rows, await reader.events_of(queue_id)))
+            around = await surroundings_of(reader, overview, rows, clock.now())
+            stories.append(Story(message, rows, await reader.events_of(queue_id), around))
     return stories, max(0, len(ids) - MOST)
 
 
-def _as_json(message: Message, rows: list[QueueRow], events: list[Event]) -> dict[str, Any]:
+def _as_json(story: Story, now: datetime) -> dict[str, Any]:
+    message = story.message
+    accepted = _accepted(story.events)
     return {
         "queue_id": message.id,
         "accepted_at": message.accepted_at.isoformat(),
+        "release_at": message.release_at.isoformat() if message.release_at else None,
+        "expires_at": message.expires_at.isoformat() if message.expires_at else None,
         "account": message.account,
         "stream": message.stream.value,
         "sender": str(message.reverse_path),
         "message_id": message.message_id,
         "size": message.size,
-        "deliveries": [shown(row) for row in rows],
-        "events": [event_to_json(event) for event in events],
+        "duplicates": accepted.get("duplicates", 0),
+        "duplicate_of": accepted.get("duplicate_of"),
+        "deliveries": [
+            shown(row) | {"held_by": [holder_as_json(one) for one in holders(row, story.around, now)]}
+            for row in story.rows
+        ],
+        "events": [event_to_json(event) for event in story.events],
     }
 
 
-def _tell(output: Output, message: Message, rows: list[QueueRow], events: list[Event]) -> None:
+def _tell(output: Output, story: Story, now: datetime) -> None:
+    message = story.message
     output.line(f"{message.id}  {message.message_id}")
     output.line(
         f"  {stamp(message.accepted_at)}  accepted from account {message.account} ({message.stream.value}), "
         f"sender <{message.reverse_path}>, {message.size} octets"
     )
-    if entry := _entry(events):
-        output.line(f"{_UNDER_TEXT}{entry}")
-    for row in rows:
+    for line in _entry(message, _accepted(story.events)):
+        output.line(f"{_UNDER_TEXT}{line}")
+    for row in story.rows:
         output.line(f"  to {row.recipient}: {_standing(row)}")
-        for event in events:
+        for line in _held_by(row, story.around, now):
+            output.line(f"    {line}")
+        for event in story.events:
             if event.delivery_id == row.id:
                 for line in _event_lines(event):
                     output.line(f"    {line}")
     output.line()
 
 
-def _entry(events: list[Event]) -> str:
+def _accepted(events: list[Event]) -> Mapping[str, Any]:
     accepted = next((event for event in events if event.type is EventType.ACCEPTED), None)
-    if accepted is None:
-        return ""
-    if "dsn_for" in accepted.detail:
-        return f"our notification about {accepted.detail['dsn_for']}"
-    return ", ".join(f"{key} {accepted.detail[key]}" for key in ("protocol", "tls", "helo") if accepted.detail.get(key))
+    return {} if accepted is None else accepted.detail
+
+
+def _entry(message: Message, accepted: Mapping[str, Any]) -> Iterator[str]:
+    """Yield how it came, and what was asked for it."""
+    if "dsn_for" in accepted:
+        yield f"our notification about {accepted['dsn_for']}"
+    elif came := ", ".join(f"{key} {accepted[key]}" for key in ("protocol", "tls", "helo") if accepted.get(key)):
+        yield came
+    if accepted.get("duplicates"):
+        of = accepted.get("duplicate_of")
+        yield f"for {accepted['duplicates']} of its recipients it had been accepted before, as {of}: mta why {of}"
+    if message.release_at is not None:
+        yield f"not to be delivered before {stamp(message.release_at)}"
+    if message.expires_at is not None:
+        yield f"worthless after {stamp(message.expires_at)}: given up then"
 
 
 def _standing(row: QueueRow) -> str:
     match row.state:
         case State.QUEUED:
-            when = until(row.due_at)
-            when = "due now" if when == "now" else f"next attempt {when}"
-            return f"queued, {when} ({stamp(row.due_at)}), attempts so far: {row.attempts}"
+            return f"queued, attempts so far: {row.attempts}"
         case State.ACTIVE:
-            lease = stamp(row.lease_until) if row.lease_until else "?"
-            return f"being attempted right now by worker {row.owner} (lease until {lease})"
+            return "active"
         case State.HELD if row.hold_reason and row.hold_reason.startswith(SUSPENDED):
             return f"held, its account is {row.hold_reason}; mta reputation {shlex.quote(row.account)} tells more"
         case State.HELD:
-            return f"held: {row.hold_reason or 'no reason given'}; mta queue release --id {row.queue_id}"
+            return f"held: {row.hold_reason or NO_REASON}; mta queue release --id {row.queue_id}"
         case _:
             return row.state.value + (f" at {stamp(row.final_at)}" if row.final_at else "")
+
+
+def _held_by(row: QueueRow, around: Surroundings, now: datetime) -> Iterator[str]:
+    """Yield what holds it, but for what the line above says already."""
+    for one in holders(row, around, now):
+        if one.kind != "held" or one.text != (row.hold_reason or NO_REASON):
+            yield f"it waits for {one.text}" if one.kind in ("schedule", "release_time", "turn") else one.text
+
+
+def _tls(use: TlsUse | None) -> str:
+    """Return what TLS there was, which policy decided it, and what the host proved."""
+    if use is None:
+        return "no TLS"
+    decided = f"by {use.policy}" if not use.is_used else use.policy
+    proved = (", verified" if use.verified else "") + (f": {use.proof}" if use.proof else "")
+    return f"{use.version or 'no TLS'} ({decided}{proved})"
 
 
 def _event_lines(event: Event, whose: str = "") -> list[str]:
@@ -190,9 +245,10 @@ def _event_lines(event: Event, whose: str = "") -> list[str]:
         head += f" (by {event.detail['who']})"
     lines = [head]
     for one in event.tries:
-        tls = f"{one.tls.version} {one.tls.policy}" if one.tls else "no TLS"
         speaker = "" if one.remote else " (ours)"
-        lines.append(f"  {one.host}[{one.address}]:{one.port}, {tls}, at {one.stage}: {one.reply}{speaker}")
+        took = f", {one.duration.total_seconds():.2f} s" if one.duration else ""
+        where = f"{one.host}[{one.address}]:{one.port}"
+        lines.append(f"  {where}, {_tls(one.tls)}, at {one.stage}{took}: {one.reply}{speaker}")
     if not event.tries and event.reply is not None and event.attempt is not None:
         lines.append(f"  no host was tried: {event.reply}")
     return lines

@@ -1,21 +1,23 @@
 """`mta why`: the whole story of a message, and what is known of a recipient beside it."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from mta.cli.why import _event_lines
 from mta.events import Event, EventType
-from mta.mail.outcome import Try
+from mta.mail.outcome import TlsUse, Try
 from mta.mail.reply import Reply
 from tests.cli.command import UNFIT_FOR_A_TERMINAL, Command
 
 
 def test_a_deferral_is_told_with_host_reply_and_what_comes_next(mta: Command, letterbox: dict[str, str]) -> None:
-    head, accepted, standing, attempt, said = mta("why", letterbox["deferred"]).lines[:5]
+    head, accepted, standing, held_by, attempt, said = mta("why", letterbox["deferred"]).lines[:6]
     assert head.split() == [letterbox["deferred"], f"<{letterbox['deferred']}@example.com>"]
     assert "accepted from account app (transactional), sender <app@example.com>" in accepted
-    assert standing.startswith("  to bob@example.net: queued, next attempt in ")
+    assert standing == "  to bob@example.net: queued, attempts so far: 1"
+    assert held_by.startswith("    it waits for the schedule: next attempt in ")
     assert attempt.endswith("deferred, attempt 1, 1.50 s")
     assert said.strip() == "mx.example.net[192.0.2.1]:25, no TLS, at rcpt: 450 4.7.1 come back later"
 
@@ -39,14 +41,20 @@ def test_json_has_the_message_its_deliveries_and_its_events(mta: Command, letter
     assert list(story) == [
         "queue_id",
         "accepted_at",
+        "release_at",
+        "expires_at",
         "account",
         "stream",
         "sender",
         "message_id",
         "size",
+        "duplicates",
+        "duplicate_of",
         "deliveries",
         "events",
     ]
+    (held_by,) = story["deliveries"][0]["held_by"]
+    assert (held_by["kind"], held_by["until"]) == ("schedule", story["deliveries"][0]["due_at"])
     assert [event["type"] for event in story["events"]] == ["accepted", "deferred"]
     assert story["deliveries"][0]["reply"] == "450 4.7.1 come back later"
 
@@ -105,6 +113,12 @@ GONE = Reply.of(550, "5.1.1", "no such user")
 LATE = {"late": "report", "accepted_at": "x"}
 ON_LIST = {"cause": "complaint", "origin": "feedback", "expires_at": None, "reason": "abuse"}
 TRY = Try("mx.example.net", "192.0.2.1", 25, "rcpt", GONE, True)
+DANE = replace(
+    TRY,
+    tls=TlsUse("TLSv1.3", "TLS_AES_256_GCM_SHA384", "dane", verified=True, proof="x"),
+    duration=timedelta(seconds=1.25),
+)
+BARE = replace(TRY, tls=TlsUse("", "", "opportunistic"))
 
 
 @pytest.mark.parametrize(
@@ -121,6 +135,14 @@ TRY = Try("mx.example.net", "192.0.2.1", 25, "rcpt", GONE, True)
             [
                 "bounced, attempt 2, bad_mailbox (hard)",
                 "  mx.example.net[192.0.2.1]:25, no TLS, at rcpt: 550 5.1.1 no such user",
+            ],
+        ),
+        (
+            Event("e", AT, EventType.DEFERRED, attempt=2, reply=GONE, tries=(DANE, BARE)),
+            [
+                "deferred, attempt 2",
+                "  mx.example.net[192.0.2.1]:25, TLSv1.3 (dane, verified: x), at rcpt, 1.25 s: 550 5.1.1 no such user",
+                "  mx.example.net[192.0.2.1]:25, no TLS (by opportunistic), at rcpt: 550 5.1.1 no such user",
             ],
         ),
         (

@@ -1,0 +1,1 @@
+"""What stops mail from arriving, looked for before somebody complains: one file a question."""
