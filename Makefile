@@ -5,7 +5,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 RUN    := run
 
-.PHONY: demo test run check bench lock clean
+.PHONY: demo test run check bench fuzz lock clean
 
 demo: $(VENV)/.product ## the main job from start to end, on loopback, in under a minute
 	$(BIN)/mta demo
@@ -26,6 +26,13 @@ check: $(VENV)/.developer ## format, lint, types, architecture and the fast test
 
 bench: $(VENV)/.developer ## messages per second, memory and CPU, end to end with RSA-2048 signing
 	$(BIN)/python -m bench.end_to_end
+	$(BIN)/python -m bench.latency
+	$(BIN)/python -m bench.latency --idle 500
+
+fuzz: $(VENV)/.developer ## each reader of strangers' octets, FUZZ_SECONDS each (180)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "atheris>=3.0"
+	for target in address parameters data header originators; do \
+		$(BIN)/python -m fuzz.run $$target --seconds $(or $(FUZZ_SECONDS),180) || exit 1; done
 
 lock: ## the exact versions that are installed, from the lower bounds in pyproject.toml
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
@@ -34,7 +41,7 @@ lock: ## the exact versions that are installed, from the lower bounds in pyproje
 		--extra postgres --extra dev pyproject.toml -o requirements-dev.lock
 
 clean:
-	rm -rf $(VENV) bench/bin .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) bench/bin .fuzz .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("mta needs Python 3.11 or newer; set PYTHON=...")'

@@ -38,6 +38,7 @@ def configure(work: Path, environ: dict[str, str]) -> Path:
     config.write_text(f"""
 hostname = "mx.{DOMAIN}"
 data_dir = "data"
+workers = {environ.get("BENCH_WORKERS", "1")}
 [submission]
 listen = []
 listen_tls = []

@@ -52,6 +52,7 @@ def _account(entry: AccountEntry) -> Account:
         max_connections=entry.max_connections,
         first_time_recipients_per_day=entry.first_time_recipients_per_day,
         pool=entry.pool,
+        weight=entry.weight,
     )
 
 

@@ -25,18 +25,23 @@ NODE = Path(__file__).parent / "scenarios" / "clients" / "node"
 # Debian packages, and the command that ends with 0 when they are there; a single word is only looked for
 PEERS: dict[str, tuple[str, ...]] = {
     "curl": ("curl",),
+    "dovecot-lmtpd": ("dovecot",),
+    "exim4-daemon-light": ("exim4",),
     "gsasl": ("gsasl",),
     "libmail-dkim-perl": ("perl", "-MMail::DKIM", "-e1"),
     "msmtp": ("msmtp",),
     "nodemailer": ("node", "-e", f"require({str(NODE / 'node_modules' / 'nodemailer')!r})"),
+    "nsd": ("nsd",),
     "opendkim": ("opendkim",),
     "opendkim-tools": ("opendkim-testkey",),
     "openssl": ("openssl",),
+    "opensmtpd": ("smtpd",),
     "postfix": ("postfix",),
     "prometheus": ("promtool",),
     "strace": ("strace",),
     "swaks": ("swaks",),
     "testssl.sh": ("testssl",),
+    "unbound": ("unbound",),
 }
 # peers that are no Debian packages, and what installs them
 OTHERWISE = {"nodemailer": f"npm ci --prefix {NODE} (Node.js 20 or newer)"}

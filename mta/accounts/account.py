@@ -59,6 +59,8 @@ class Account:
     """None: what holds for all accounts."""
     pool: str = "main"
     """The sources that its mail leaves from."""
+    weight: int = 1
+    """Its part of the turns beside other accounts."""
 
     def __post_init__(self) -> None:
         if not self.name or _UNFIT_IN_NAME.search(self.name):

@@ -162,7 +162,9 @@ class Acceptor:
         finally:
             self._promised -= lease
         if accepted.leased:
-            self._dispatchable.hand_over([replace(one, content=new.content) for one in accepted.leased])
+            # a large one is read from the store when its turn comes: many of them may be waiting for a place
+            at_hand = new.content if new.message.size <= _LARGE else None
+            self._dispatchable.hand_over([replace(one, content=at_hand) for one in accepted.leased])
         if len(accepted.leased) < len(due):
             self._dispatchable.wake()
         for written in accepted.events:

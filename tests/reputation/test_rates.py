@@ -153,6 +153,7 @@ def event(kind: EventType, hardness: str | None = None, **detail: str | bool) ->
         (event(EventType.BOUNCED, "hard"), Tally(ended=1, hard_bounced=1)),
         (event(EventType.BOUNCED, "soft"), Tally(ended=1)),
         (event(EventType.BOUNCED), Tally(ended=1)),
+        (event(EventType.BOUNCED, "hard", breaker=True), None),
         (event(EventType.BOUNCED, "hard", late="report"), Tally(delivered=-1, hard_bounced=1)),
         (event(EventType.BOUNCED, "soft", late="report"), Tally(delivered=-1)),
         # it says what the last refusal was like, and yet nobody refused for good

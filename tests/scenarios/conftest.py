@@ -1,11 +1,15 @@
-"""The house of scenarios as a fixture."""
+"""The house of scenarios as a fixture; and figures, which the long form gathers."""
 
-from collections.abc import AsyncIterator
+import json
+import os
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 
 from tests.scenarios.house import House, open_house
+
+Tell = Callable[[str], None]
 
 
 @pytest.fixture
@@ -13,3 +17,17 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
     """A running server with a name server and a receiver beside it."""
     async with open_house(tmp_path / "house") as built:
         yield built
+
+
+@pytest.fixture
+def tell(capsys: pytest.CaptureFixture[str], request: pytest.FixtureRequest) -> Tell:
+    """Print figures, whatever pytest does with output; and append them to the file that MTA_FIGURES names."""
+
+    def print_figures(text: str) -> None:
+        with capsys.disabled():
+            print(f"\n{text}")
+        if file := os.environ.get("MTA_FIGURES"):
+            with Path(file).open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps({"test": request.node.name, "figures": text}) + "\n")
+
+    return print_figures

@@ -2,10 +2,12 @@
 
 import asyncio
 import json
+import os
 import smtplib
+import sqlite3
 import ssl
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.message import EmailMessage
@@ -20,14 +22,26 @@ from mta.demo.process import ServerProcess
 from mta.demo.receiver import Receiver
 
 SENDER = "app@example.com"
+SOAK = bool(os.environ.get("MTA_SOAK"))
+"""Whether scenarios run in their long form: `make soak`."""
+NO_LOGIN = f"""
+[submission]
+trusted_networks = ["127.0.0.0/8"]
+trusted_account = "{ACCOUNT}"
+"""
+"""Configuration for crowds: what a password costs would be most of what happens."""
+PATIENCE = 60.0
+"""Seconds that anything may take which is sure to come: the machine may be busy."""
 Step = Callable[[], tuple[int, bytes]]
 """A command and its reply."""
 
 _CONFIG = """
+workers = {workers}
 [http]
 listen = ["127.0.0.1:0"]
 [queue]
 retry = {retry}
+back_off = {back_off}
 min_free = "{min_free}"
 stop_grace = "5s"
 [delivery]
@@ -143,11 +157,34 @@ class House:
         """Ask until the sorted answer is what is wanted."""
         answer: list[str] = []
         try:
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(PATIENCE):
                 while (answer := sorted(await question())) != wanted:  # noqa: ASYNC110  it is another process
                     await asyncio.sleep(0.1)
         except TimeoutError:
             raise AssertionError(f"{answer} and not {wanted}; the log ends with:\n{self.server.tail()}") from None
+
+    async def see(self, what: str, is_so: Callable[[], bool]) -> None:
+        """Wait until something is so; `what` it is, is told when it does not come."""
+        try:
+            async with asyncio.timeout(PATIENCE):
+                while not is_so():  # noqa: ASYNC110  it is another process
+                    await asyncio.sleep(0.05)
+        except TimeoutError:
+            raise AssertionError(f"not so: {what}; the log ends with:\n{self.server.tail()}") from None
+
+    def rows(self, statement: str, *values: str | int) -> list[tuple[Any, ...]]:
+        """Read from the store beside the server: a command of its own would cost a process each time."""
+        with closing(sqlite3.connect(self.folder / "data" / "queue.db")) as store:
+            return store.execute(statement, values).fetchall()
+
+    def open_deliveries(self) -> int:
+        """Return how many deliveries are not at their end."""
+        ((count,),) = self.rows("SELECT count(*) FROM deliveries WHERE state IN ('queued', 'active', 'held')")
+        return int(count)
+
+    def logged(self, text: str) -> int:
+        """Return how often something stands in the log."""
+        return self.server.log.read_text("utf-8", "replace").count(text)
 
 
 def message(recipients: tuple[str, ...], subject: str = "A test", body: str = "Good morning.\n") -> bytes:
@@ -173,19 +210,39 @@ def send(client: smtplib.SMTP, sender: str, recipients: tuple[str, ...], octets:
 
 @asynccontextmanager
 async def open_house(
-    folder: Path, *, retry: str = '["1s", "2s"]', min_free: str = "0.1%", more: str = "", start: bool = True
+    folder: Path,
+    *,
+    retry: str = '["1s", "2s"]',
+    back_off: str = '{ first = "1s", max = "2s" }',
+    min_free: str = "0.1%",
+    more: str = "",
+    start: bool = True,
+    workers: int = 1,
+    prefix: Sequence[str] = (),
+    names: NameServer | None = None,
 ) -> AsyncIterator[House]:
-    """Build it, and start the server unless told not to. `more` is configuration."""
+    """Build it, and start the server unless told not to.
+
+    `more` is configuration, `prefix` a command that runs the server, `names` a name server with a will of its own.
+    """
     made = make(folder, "mail.example.com", "example.com", FREE_PORTS, datetime.now(UTC))
     async with AsyncExitStack() as stack:
-        names = await stack.enter_async_context(NameServer())
+        names = await stack.enter_async_context(names or NameServer())
         sink = await stack.enter_async_context(Receiver())
         for name in ("example.net", "example.org", "example.com"):
             names.add(name, "MX", f"10 mx.{name}.")
             names.add(f"mx.{name}", "A", sink.host)
-        house = House(folder, made.password, ServerProcess(made.config), names, sink)
+        house = House(folder, made.password, ServerProcess(made.config, prefix), names, sink)
         house.config.parent.mkdir()
-        text = _CONFIG.format(retry=retry, min_free=min_free, resolver=names.address, port=sink.port, more=more)
+        text = _CONFIG.format(
+            workers=workers,
+            retry=retry,
+            back_off=back_off,
+            min_free=min_free,
+            resolver=names.address,
+            port=sink.port,
+            more=more,
+        )
         house.config.write_text(text)
         if start:
             await stack.enter_async_context(house.server)

@@ -1,8 +1,11 @@
-"""Programs of others, run to their end; and what to do where a scenario needs root."""
+"""Programs of others, run to their end or beside a scenario; and what to do where a scenario needs root."""
 
 import asyncio
 import os
+import signal
 import socket
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,6 +43,32 @@ async def run(*command: str | Path, stdin: bytes = b"", patience: float = PATIEN
             process.kill()
             await process.wait()
     return Ended(process.returncode or 0, output.decode("utf-8", "replace"))
+
+
+@asynccontextmanager
+async def started(command: Sequence[str | Path], log: Path) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Run a program that stays in the foreground while this is entered, and end it with its children."""
+    with log.open("ab") as stream:
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=stream,
+            stderr=stream,
+            env={**os.environ, "PATH": _PATH},
+            start_new_session=True,
+        )
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            process.terminate()
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await process.wait()
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
 
 
 def need_root(why: str) -> None:

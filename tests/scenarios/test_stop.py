@@ -9,35 +9,37 @@ from typing import Any
 import pytest
 
 from mta.demo.receiver import Behaviour
+from tests.scenarios.conftest import Tell
 from tests.scenarios.crowd import Crowd, arrivals
-from tests.scenarios.house import House, open_house
-
-MESSAGES = 300
+from tests.scenarios.house import NO_LOGIN, SOAK, House, open_house
 
 
 @pytest.mark.slow
-async def test_sigterm_under_load_loses_and_doubles_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    async with open_house(tmp_path / "house", start=False) as house:
-        crowd = Crowd(house)
-        codes = []
-        for pause in (0.2, 0.5, 1.0):
-            async with house.server, asyncio.TaskGroup() as tasks:
-                submitting = tasks.create_task(crowd.submit(MESSAGES))
-                await asyncio.wait({submitting}, timeout=pause)
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_sigterm_under_load_loses_and_doubles_nothing(tmp_path: Path, tell: Tell, workers: int) -> None:
+    async with open_house(tmp_path / "house", start=False, more=NO_LOGIN, workers=workers) as house:
+        crowd = Crowd(house, clients=20, logs_in=False)
+        codes, in_hand = [], 0
+        for pause in (0.2, 0.5, 1.0) * (5 if SOAK else 1):
+            async with house.server, crowd.pressing():
+                before = len(crowd.acknowledged)
+                await house.see("clients are served", lambda: len(crowd.acknowledged) > before)
+                await asyncio.sleep(pause)
                 codes.append(await house.server.stop())
+            in_hand += house.open_deliveries()
         async with house.server:
             lost = await crowd.missing()
         arrived = arrivals(house.sink.messages)
         twice = {name for name, times in arrived.items() if len(times) > 1}
-        with capsys.disabled():
-            print(
-                f"\n{len(codes)} stops: acknowledged {len(crowd.acknowledged)}, "
-                f"arrived {len(arrived)}, lost {len(lost)}, duplicated {len(twice)}"
-            )
-        assert codes == [0, 0, 0]
-        assert twice == set()
+        tell(
+            f"{len(codes)} stops of {workers} worker(s) under 20 clients: acknowledged {len(crowd.acknowledged)}, "
+            f"left in the queue {in_hand}, arrived {len(arrived)}, lost {len(lost)}, duplicated {len(twice)}"
+        )
+        assert codes == [0] * len(codes)
+        assert (lost, twice) == (set(), set())
         assert len(crowd.acknowledged) > 30, "too few for the test to mean something"
         assert arrived.keys() == crowd.acknowledged, "what was taken, its client was told of"
+        assert house.logged("in doubt at stop") == 0
 
 
 async def test_what_is_in_doubt_when_the_grace_is_over_is_named_in_the_log(tmp_path: Path) -> None:
@@ -66,7 +68,7 @@ async def test_sighup_with_a_broken_configuration_changes_nothing_and_says_why(h
     house.config.write_text(house.config.read_text() + "\n[queues]\n")
     house.server.signal(signal.SIGHUP)
     await house.until(lambda: _logged(house, "the old one stays in force"), ["error"])
-    assert 'scenario.toml:16: unknown key \\"queues\\"; did you mean' in house.server.tail()
+    assert 'scenario.toml:18: unknown key \\"queues\\"; did you mean' in house.server.tail()
     await house.submit("a@example.net")
     await house.sink.wait_for(1)
 
