@@ -5,7 +5,7 @@ They are made in the order in which they are needed, so that leaving `build` end
 
 import random
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -26,14 +26,14 @@ from mta.clock import Clock
 from mta.config.settings import Settings
 from mta.delivery.signing import DkimSealer
 from mta.dkim.keys import SigningKey
+from mta.doors import acceptor_settings, auth_settings, decoy_secret, inbound_settings, submission_settings
 from mta.events import Event, Observer
 from mta.inbound.connection import InboundServices
 from mta.inbound.rules import Doorman
 from mta.inbound.server import InboundServer
-from mta.inbound.settings import InboundSettings
 from mta.mail.address import Mailbox
 from mta.mail.header import field
-from mta.mail.token import REPORT_FIELD, Keyring, ReportClaim, ReportTokens, ReturnPaths
+from mta.mail.token import REPORT_FIELD, ReportClaim, ReportTokens, ReturnPaths
 from mta.mailroom import Mailroom
 from mta.observe.log import LogObserver
 from mta.observe.metrics import MetricsObserver
@@ -49,17 +49,14 @@ from mta.queue.verdict import Verdicts
 from mta.reputation.suppression import List as SuppressionList
 from mta.reputation.suppression import Suppression
 from mta.smtp.budget import ReceiveBudget
-from mta.smtp.settings import Endpoint, Kind
 from mta.storage.journal import FileJournal
 from mta.storage.sqlite import SqliteStore
 from mta.storage.views import Retention
-from mta.submission.acceptor import Acceptor, AcceptorSettings
-from mta.submission.auth import Authenticator, AuthSettings, OneUse
+from mta.submission.acceptor import Acceptor
+from mta.submission.auth import Authenticator, OneUse
 from mta.submission.connection import Services
-from mta.submission.lockout import LockoutSettings
 from mta.submission.one_use import OneUseFiles
 from mta.submission.server import SubmissionServer
-from mta.submission.settings import SubmissionSettings
 from mta.supervisor.post import Post, taken
 from mta.way_out import Ties, WayOut, signing_domain, way_out
 
@@ -197,6 +194,7 @@ async def build(settings: Settings, clock: Clock, events: TextIO, post: Post | N
             if post is None
             else OneUseFiles(settings.data_dir, clock, secrets.token_bytes)
         )
+        ground.store.replace_weights({account.name: account.weight for account in directory})
         authenticator = Authenticator(
             directory,
             one_use,
@@ -349,67 +347,3 @@ def _inbound(ground: _Ground, outgoing: _Outgoing) -> tuple[InboundServices, Pro
 
 def _incident() -> str:
     return secrets.token_hex(4)
-
-
-def inbound_settings(settings: Settings) -> InboundSettings:
-    """Return the inbound listener's own settings."""
-    return InboundSettings(
-        hostname=settings.hostname,
-        endpoints=tuple(Endpoint(Kind.STARTTLS, each.host, each.port) for each in settings.inbound.listen),
-        stop_grace=settings.queue.stop_grace,
-    )
-
-
-def submission_settings(settings: Settings) -> SubmissionSettings:
-    """Return the submission listener's own settings."""
-    submission = settings.submission
-    kinds = (
-        (Kind.STARTTLS, submission.listen),
-        (Kind.TLS, submission.listen_tls),
-        (Kind.PLAIN, submission.listen_plain),
-    )
-    return SubmissionSettings(
-        hostname=settings.hostname,
-        endpoints=tuple(Endpoint(kind, each.host, each.port) for kind, listen in kinds for each in listen),
-        max_message_size=submission.max_message_size,
-        max_recipients=submission.max_recipients,
-        max_connections=submission.max_connections,
-        max_connections_per_address=submission.max_connections_per_ip,
-        idle_timeout=submission.idle_timeout,
-        take_long_lines=submission.long_lines == "accept",
-        stop_grace=settings.queue.stop_grace,
-        max_hold=settings.queue.max_hold,
-        min_data_rate=submission.min_data_rate or None,
-        max_commands_without_mail=submission.max_commands_without_mail,
-        banner_delay=submission.banner_delay,
-        proxy_protocol_from=submission.proxy_protocol_from,
-        offer_requiretls=True,
-    )
-
-
-def acceptor_settings(settings: Settings, return_path_domain: Callable[[str], str]) -> AcceptorSettings:
-    """Return what goes into trace fields and return paths, and what holds for every account."""
-    return AcceptorSettings(
-        settings.hostname,
-        return_path_domain,
-        show_client_address=settings.submission.trace_client_address,
-        duplicate_window=settings.submission.duplicate_window,
-        first_time_recipients_per_day=settings.reputation.first_time_recipients_per_day,
-        pools=frozenset(source.pool for source in settings.source),
-    )
-
-
-def decoy_secret(keyring: Keyring) -> bytes:
-    """Return what the salts of unknown names are made with: the oldest key's, so that no rotation changes them."""
-    return keyring.keys[0].secret
-
-
-def auth_settings(settings: Settings) -> AuthSettings:
-    """Return what follows wrong passwords, and who need not log in."""
-    submission = settings.submission
-    lockout = submission.lockout
-    return AuthSettings(
-        lockout=LockoutSettings(lockout.attempts, lockout.window, lockout.delay_max),
-        trusted_networks=submission.trusted_networks,
-        trusted_account=submission.trusted_account,
-    )

@@ -11,9 +11,10 @@ import pytest
 from mta.cli.init import FREE_PORTS, make
 from mta.config.load import load
 from mta.config.settings import Settings
+from mta.doors import inbound_settings, submission_settings
 from mta.errors import ConfigError
 from mta.events import Event, EventType
-from mta.parts import Observers, QueueGauges, build, inbound_settings, submission_settings
+from mta.parts import Observers, QueueGauges, build
 from mta.queue.model import State
 from mta.smtp.settings import Endpoint, Kind
 from mta.storage.sqlite import SqliteStore

@@ -9,8 +9,8 @@ import uvloop
 
 from mta.cli.app import EX_SOFTWARE, App, command, explain, fail
 from mta.clock import SystemClock
-from mta.daemon import serve_until_stopped
 from mta.observe.log import setup_logging
+from mta.signals import serve_until_stopped
 from mta.supervisor.begin import become_supervisor
 from mta.supervisor.post import Post
 from mta.supervisor.share import cores, workers_of

@@ -10,8 +10,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from mta.config.settings import Settings
+from mta.doors import inbound_settings, submission_settings
 from mta.inbound.server import InboundServer
-from mta.parts import inbound_settings, submission_settings
 from mta.smtp.listening import opened
 from mta.submission.server import SubmissionServer
 from mta.web.server import bound

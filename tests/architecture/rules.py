@@ -72,6 +72,8 @@ LAYERS: Mapping[str, Layer] = {
     "mta.mailroom": Layer.TOP,
     "mta.certificates": Layer.TOP,
     "mta.daemon": Layer.TOP,
+    "mta.doors": Layer.TOP,
+    "mta.signals": Layer.TOP,
     "mta.inspection": Layer.TOP,
     "mta.parts": Layer.TOP,
     "mta.supervisor": Layer.TOP,
