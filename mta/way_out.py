@@ -81,7 +81,7 @@ class WayOut:
             self.policies.believe(found)
             if found.validates != validated:
                 level = logging.INFO if found.validates else logging.WARNING
-                _log.log(level, "%s", found.reason if found.validates else f"DANE is off: {found.reason}")
+                _log.log(level, "%s", found.reason)
             validated = found.validates
             await asyncio.sleep(PROVE_EVERY.total_seconds())
 

@@ -126,9 +126,9 @@ class TlsPolicies:
     ) -> None:
         """Without `names` there is no DANE, without `sts` no MTA-STS. DANE is off until `believe` heard a proof.
 
-        `may_waive` tells whether an account's `TLS-Required: No` is obeyed (RFC 8689 §4.2.2). With `awaits_proof`, hosts
-        found through DNS wait until `believe` was told anything at all: what a restart finds in the queue would else
-        go out without DANE.
+        `may_waive` tells whether an account's `TLS-Required: No` is obeyed (RFC 8689 §4.2.2). With `awaits_proof`,
+        hosts found through DNS wait until `believe` was told anything at all: what a restart finds in the queue would
+        else go out without DANE.
         """
         self._configured = configured
         self._clock = clock

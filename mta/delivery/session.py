@@ -229,7 +229,9 @@ class Session:
             self._starttls_offered = True
             return True
         if self.demand.encrypted:
-            reply = told(failures.TLS_NOT_OFFERED, self.host.name)
+            # without TLS there is no REQUIRETLS either, and waiting helps nobody (RFC 8689 §4.2.1)
+            why = failures.NO_REQUIRETLS if self.demand.requiretls else failures.TLS_NOT_OFFERED
+            reply = told(why, self.host.name)
             raise Refused(Verdict(Stage.STARTTLS, reply, failure=TlsFailure.STARTTLS_NOT_SUPPORTED))
         return False
 

@@ -76,7 +76,7 @@ def report_mail(
         field("Message-ID", message_id),
         field("TLS-Report-Domain", day.domain),
         field("TLS-Report-Submitter", submitter.domain),
-        # RFC 8689 §4.2.2; for the hosts behind ours, too
+        # RFC 8689 §3; for the hosts behind ours, too
         field("TLS-Required", "No"),
         field("Auto-Submitted", "auto-generated"),
         field("MIME-Version", "1.0"),

@@ -50,7 +50,7 @@ class Transaction:
         commands = (mail_command(letter, shape, offers, requiretls=requiretls), rcpt_command(letter.recipient, offers))
         if not offers.chunking:
             opened = await (self._pipelined if offers.pipelining else self._stepwise)((*commands, b"DATA"))
-            return opened or await self._content()
+            return opened or await (self._small_content() if shape.size <= SMALL else self._content())
         if offers.pipelining and hurry and shape.size <= SMALL:
             return await self._one_flight(commands, shape.size)
         opened = await (self._pipelined if offers.pipelining else self._stepwise)(commands)
@@ -62,7 +62,7 @@ class Transaction:
         """All commands in one flight (RFC 2920 §3.1). The first refusal counts, all replies are read."""
         talk = self._talk
         first = (b"RSET",) if talk.unfinished else ()
-        async with talk.step(Stage.MAIL, talk.limits.command):
+        with talk.saying(Stage.MAIL, talk.limits.command):
             talk.wire.send(*first, *commands)
         if first:
             await self._heard_reset()
@@ -98,7 +98,7 @@ class Transaction:
         elif to_data is not None and to_data.code // 100 == 3:
             # it wants content for nobody: an empty message, whatever it says to it (RFC 2920 §3.1)
             try:
-                async with talk.step(Stage.DATA, talk.limits.command):
+                with talk.saying(Stage.DATA, talk.limits.command):
                     talk.wire.send_dot()
                 await talk.reply(Stage.DATA)
                 talk.unfinished = False
@@ -108,11 +108,11 @@ class Transaction:
     async def _stepwise(self, commands: tuple[bytes, ...]) -> Verdict | None:
         talk = self._talk
         if talk.unfinished:
-            async with talk.step(Stage.MAIL, talk.limits.command):
+            with talk.saying(Stage.MAIL, talk.limits.command):
                 talk.wire.send(b"RSET")
             await self._heard_reset()
         for stage, command in zip((Stage.MAIL, Stage.RCPT, Stage.DATA), commands, strict=False):
-            async with talk.step(stage, talk.limits.command):
+            with talk.saying(stage, talk.limits.command):
                 talk.wire.send(command)
             reply = await talk.reply(stage)
             refusal = mishap.refusal(stage, reply)
@@ -139,8 +139,18 @@ class Transaction:
             return ended
         if (ended := await self._last_look()) is not None:
             return ended
-        async with talk.step(Stage.DOT, talk.limits.final):
+        with talk.saying(Stage.DOT, talk.limits.final):
             talk.wire.send_dot()
+            talk.dot_sent = True
+        return await self._answer_to_dot()
+
+    async def _small_content(self) -> Verdict:
+        """Send all of it and the dot in one write: nothing is heard between them in any case."""
+        talk = self._talk
+        if (ended := await self._last_look()) is not None:
+            return ended
+        with talk.saying(Stage.DATA, talk.limits.block):
+            talk.wire.send_dot(b"".join(blocks(self._letter)))
             talk.dot_sent = True
         return await self._answer_to_dot()
 
@@ -190,7 +200,7 @@ class Transaction:
     async def _chunk(self, pieces: list[bytes]) -> Verdict | None:
         """Send a chunk that is not the last, and hear whether more is wanted (RFC 3030 §2)."""
         talk = self._talk
-        async with talk.step(Stage.DATA, talk.limits.command):
+        with talk.saying(Stage.DATA, talk.limits.command):
             talk.wire.send(b"BDAT %d" % sum(map(len, pieces)))
         whole = True
         try:
@@ -219,7 +229,7 @@ class Transaction:
         if (ended := await self._last_look()) is not None:
             return ended
         first = (b"RSET",) if talk.unfinished else ()
-        async with talk.step(Stage.MAIL, talk.limits.command):
+        with talk.saying(Stage.MAIL, talk.limits.command):
             talk.wire.send_with(b"".join(chunks(self._letter)), *first, *commands, b"BDAT %d LAST" % size)
             talk.dot_sent = True
         try:

@@ -84,9 +84,9 @@ class Wire(SMTPProtocol):
             raise ValueError("a command holds a control character")
         self._expect(len(commands), b"".join([*(command + b"\r\n" for command in commands), content]))
 
-    def send_dot(self) -> None:
-        """End the content, which ended in CRLF (RFC 5321 §4.1.1.4)."""
-        self._expect(1, b".\r\n")
+    def send_dot(self, last: bytes = b"") -> None:
+        """End the content, which ended in CRLF (RFC 5321 §4.1.1.4), with what is left of it in the same write."""
+        self._expect(1, last + b".\r\n")
 
     async def send_block(self, block: bytes) -> None:
         """Write content and wait until most of it is gone."""
@@ -106,13 +106,21 @@ class Wire(SMTPProtocol):
     async def read_response(self, timeout: float | None = None) -> SMTPResponse:
         """Return the next reply in order; what came before a loss of the connection is still read."""
         async with asyncio.timeout(timeout):
-            while not self._replies:
-                if self._fault is not None:
-                    raise self._fault
-                if self.transport is None:
-                    raise SMTPServerDisconnected(str(self._error or "")) from self._error
-                self._waiter = self._loop.create_future()
-                await self._waiter
+            return await self.next_reply()
+
+    def reply_at_hand(self) -> SMTPResponse | None:
+        """Return the next reply in order if it has come already."""
+        return self._replies.popleft() if self._replies else None
+
+    async def next_reply(self) -> SMTPResponse:
+        """As `read_response`, for a caller who limits the time."""
+        while not self._replies:
+            if self._fault is not None:
+                raise self._fault
+            if self.transport is None:
+                raise SMTPServerDisconnected(str(self._error or "")) from self._error
+            self._waiter = self._loop.create_future()
+            await self._waiter
         return self._replies.popleft()
 
     async def start_tls(

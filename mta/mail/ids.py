@@ -15,6 +15,7 @@ LENGTH = 16
 MAX_WORKER = (1 << 14) - 1
 
 _EPOCH = datetime(2020, 1, 1, tzinfo=UTC)
+_PAIRS = [first + second for first in ALPHABET for second in ALPHABET]
 _VALUES = {letter: value for value, letter in enumerate(ALPHABET)}
 _MILLISECOND = timedelta(milliseconds=1)
 _MAX_MILLISECONDS = (1 << 42) - 1
@@ -22,7 +23,8 @@ _MAX_MILLISECONDS = (1 << 42) - 1
 
 def encode(number: int, length: int) -> str:
     """Write a number in `length` letters, most significant first."""
-    return "".join(ALPHABET[(number >> 5 * place) & 31] for place in range(length - 1, -1, -1))
+    pairs = [_PAIRS[number >> shift & 1023] for shift in range((length - 1) // 2 * 10, -1, -10)]
+    return "".join(pairs)[-length:]
 
 
 def decode(text: str) -> int:

@@ -164,6 +164,7 @@ class ReportTokens:
 
     def __init__(self, keyring: Keyring) -> None:
         self._keyring = keyring
+        self._ciphers: dict[str, AESSIV] = {}
 
     def seal(self, claim: ReportClaim) -> str:
         """Return the token: the key's id, then base64url."""
@@ -192,4 +193,7 @@ class ReportTokens:
             raise ValueError("not a report token of ours") from None
 
     def _cipher(self, key: Key) -> AESSIV:
-        return AESSIV(hmac.digest(key.secret, b"report-token", hashlib.sha512))
+        cipher = self._ciphers.get(key.id)
+        if cipher is None:
+            cipher = self._ciphers[key.id] = AESSIV(hmac.digest(key.secret, b"report-token", hashlib.sha512))
+        return cipher

@@ -25,6 +25,8 @@ MAX_ITEMS = 100
 Level = Literal["debug", "info", "warning", "error"]
 Setting = Literal["auto", "text", "json"]
 
+# made once: `json.dumps` makes one a call when it is told of separators
+_JSON = json.JSONEncoder(separators=(",", ":"), default=str)
 _IN_BRACKETS = "<>"
 _IN_LIST = ' ,;=()[]<>"'
 _STATUS = {
@@ -220,9 +222,9 @@ def _iso(at: datetime) -> str:
 
 def _dumped(data: Mapping[str, Any]) -> str:
     # ASCII only, so that no letter of a stranger reaches a terminal as it is
-    line = json.dumps(data, separators=(",", ":"), default=str)
+    line = _JSON.encode(data)
     # what is short as a whole has no part that is too long
-    return line if len(line) <= MAX_TEXT else json.dumps(_bounded(data), separators=(",", ":"), default=str)
+    return line if len(line) <= MAX_TEXT else _JSON.encode(_bounded(data))
 
 
 def _bounded(value: Any) -> Any:

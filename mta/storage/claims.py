@@ -34,6 +34,9 @@ LANES = 500
 DOMAINS = 200
 """Domains of a lane that one transaction looks up."""
 
+_BEHIND = "\0"
+"""Makes of a name the least one behind it. What we write on nobody's behalf has the empty name, before all others."""
+
 SETTLING = timedelta(seconds=1)
 """Below this age of a due time the frontier waits: another worker's commit may put something there yet."""
 
@@ -179,7 +182,7 @@ class Claims:
             params: Params = {"stream": stream.value, "after": known.after.get(stream, ""), "limit": LANES}
             rows = connection.execute(self._sql["lanes"], params).fetchall()
             if len(rows) == LANES:
-                after[stream] = rows[-1]["account"]
+                after[stream] = rows[-1]["account"] + _BEHIND
             for row in rows:
                 lane = Lane(stream, row["account"])
                 if row["due_at"] > at:

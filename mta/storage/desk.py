@@ -37,8 +37,9 @@ class Desk:
         suppressions: Suppressions,
         observer: Observer,
         moved: Callable[[], None],
+        listed: Callable[[], None],
     ) -> None:
-        """`moved` is called when something may have become due."""
+        """`moved` is called when something may have become due, `listed` when the suppression list was changed."""
         self._writer = writer
         self._clock = clock
         self._ids = ids
@@ -47,6 +48,7 @@ class Desk:
         self._suppressions = suppressions
         self._observer = observer
         self._moved = moved
+        self._listed = listed
         self._changes = Changes(writer, reader, clock, ids, statements, transactions, observer, moved)
 
     def changing(self, order: Order) -> AsyncGenerator[Change, None]:
@@ -186,6 +188,7 @@ class Desk:
         """Run a unit, and tell of it when it changed something."""
         changed = await self._writer.run(unit)
         if changed:
+            self._listed()
             self._observer.observe(event)
         return changed
 

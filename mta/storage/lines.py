@@ -72,7 +72,7 @@ class Known:
     """Not to be changed, but copied: they are somebody else's."""
     turns: Turns
     after: Mapping[str, str]
-    """By stream, the account behind which lanes are listed this time: there are too many for one look."""
+    """By stream, the name from which on lanes are listed this time: there are too many for one look."""
     weights: Mapping[str, int]
 
 
@@ -83,9 +83,9 @@ class Learned:
     reaches: Mapping[Lane, Reach]
     turns: Turns
     after: Mapping[str, str]
-    """By stream, the account behind which the list began."""
+    """By stream, the name from which on the list was made."""
     until: Mapping[str, str]
-    """By stream, the account with which it ended, when it was cut."""
+    """By stream, the name before which it ended, when it was cut."""
     paused: tuple[Pause, ...]
 
 
@@ -165,4 +165,4 @@ class Lines:
 def _in_list(lane: Lane, learned: Learned) -> bool:
     """Whether a lane would be in a claim's list if it had something waiting."""
     first, last = learned.after.get(lane.stream, ""), learned.until.get(lane.stream)
-    return first < lane.account and (last is None or lane.account <= last)
+    return first <= lane.account and (last is None or lane.account < last)

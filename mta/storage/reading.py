@@ -252,6 +252,11 @@ class Reader:
         rows = await self._all("suppression", {"account": account, "address": str(address)})
         return suppression_from(rows[0]) if rows else None
 
+    async def suppressed(self, limit: int) -> frozenset[tuple[str, str]]:
+        """Return account and address of the entries of all accounts' lists, also of those that have ended; of more
+        than `limit`, any."""
+        return frozenset((row["account"], row["address"]) for row in await self._all("suppressed", {"limit": limit}))
+
     async def suppressions(
         self, account: str | None = None, after: Suppression | None = None, limit: int = 100
     ) -> list[Suppression]:

@@ -15,7 +15,7 @@ from typing import Self
 
 from mta.clock import Clock
 from mta.errors import OverRate, StoreUnavailable
-from mta.events import Event, Observer
+from mta.events import Event, EventType, Observer
 from mta.mail.ids import IdSource
 from mta.queue.lanes import NOTHING, Lane
 from mta.queue.model import Claimed, Content, NewMessage, Pause, SiteRest, Stream
@@ -166,6 +166,7 @@ class SqliteStore:
             self._suppressions,
             observer,
             self._leases.lines.forget,
+            self.suppression_list.changed,
         )
 
     def moving(self) -> Moving:
@@ -260,7 +261,7 @@ class SqliteStore:
         )
         if events is not None:
             self._leases.settled(settled)
-        return events
+        return self._noticed(events)
 
     async def file(self, delivery_id: str) -> Filed | None:
         """Return a delivery in whatever state it is; None when nothing is known of it (any more).
@@ -279,8 +280,10 @@ class SqliteStore:
                 report is about: it must be told again.
             ValueError: the move is not allowed.
         """
-        return await self._writer.run(
-            lambda connection: self._returned.settle_late(connection, settled, self._clock.now())
+        return self._noticed(
+            await self._writer.run(
+                lambda connection: self._returned.settle_late(connection, settled, self._clock.now())
+            )
         )
 
     async def complain(self, complaint: Complaint) -> Sequence[Event] | None:
@@ -290,8 +293,8 @@ class SqliteStore:
         Raises:
             StoreUnavailable: nothing was written; also when an attempt is under way.
         """
-        return await self._writer.run(
-            lambda connection: self._returned.complain(connection, complaint, self._clock.now())
+        return self._noticed(
+            await self._writer.run(lambda connection: self._returned.complain(connection, complaint, self._clock.now()))
         )
 
     async def note(self, note: ReturnNote) -> None:
@@ -396,6 +399,12 @@ class SqliteStore:
             return self._transactions.purge(connection, now, _PURGED_AT_ONCE) or more
 
         return await self._writer.run(unit, patient=True)
+
+    def _noticed(self, events: Sequence[Event] | None) -> Sequence[Event] | None:
+        """Let the door know of what was just put on the suppression list; return what was written."""
+        if any(event.type is EventType.SUPPRESSION_ADDED for event in events or ()):
+            self.suppression_list.changed()
+        return events
 
     def _beat(self, connection: sqlite3.Connection) -> None:
         now = self._clock.now()

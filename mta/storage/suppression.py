@@ -3,6 +3,7 @@
 What stands in the way of a delivery is read with the delivery itself (`sql/queue.sql`, `claimed`).
 """
 
+import asyncio
 import sqlite3
 from enum import Enum, auto
 
@@ -16,6 +17,13 @@ from mta.reputation.suppression import Suppression
 from mta.storage.reading import Reader
 from mta.storage.rows import Params, span_to_ms, suppression_from, suppression_params
 from mta.storage.statements import Statements
+
+BELIEVED = 1.0
+"""Seconds for which a list that was read by heart is believed, since other processes write to it."""
+BY_HEART = 5000
+"""Entries up to which that is done; it takes some milliseconds."""
+LONG = 60.0
+"""Seconds for which a longer list is believed to be too long."""
 
 
 class Put(Enum):
@@ -83,11 +91,27 @@ class Suppressions:
 
 
 class SuppressionList:
-    """The list as the door asks it, read beside the writer."""
+    """The list as the door asks it, read beside the writer.
 
-    def __init__(self, reader: Reader, clock: Clock) -> None:
+    While it is short, it is known by heart, and who is not on it costs no look-up. What another process has put on it
+    is then seen a second late, which harms nobody: acceptance and claims look for themselves.
+    """
+
+    def __init__(self, reader: Reader, clock: Clock, by_heart: int = BY_HEART) -> None:
+        """`by_heart`: entries of a list that is still short."""
         self._reader = reader
         self._clock = clock
+        self._by_heart = by_heart
+        self._known: frozenset[tuple[str, str]] | None = None
+        """None: it is too long."""
+        self._until: float | None = None
+        self._changes = 0
+        self._turn = asyncio.Lock()
+
+    def changed(self) -> None:
+        """Forget what is known: this process has written to it."""
+        self._changes += 1
+        self._until = None
 
     async def find(self, account: str, address: Mailbox) -> Suppression | None:
         """Return the entry that holds now; None when the address may be written to.
@@ -95,8 +119,26 @@ class SuppressionList:
         Raises:
             StoreUnavailable: it cannot be read now.
         """
+        if not self._believes():
+            async with self._turn:
+                # somebody who waited here before may have read it
+                if not self._believes():
+                    await self._learn()
+        if self._known is not None and (account, str(address)) not in self._known:
+            return None
         entry = await self._reader.suppression(account, address)
         return entry if entry is not None and entry.holds(self._clock.now()) else None
+
+    def _believes(self) -> bool:
+        return self._until is not None and self._clock.monotonic() < self._until
+
+    async def _learn(self) -> None:
+        changes = self._changes
+        entries = await self._reader.suppressed(self._by_heart + 1)
+        self._known = entries if len(entries) <= self._by_heart else None
+        # what was written while it was read may not be in it
+        if self._changes == changes:
+            self._until = self._clock.monotonic() + (BELIEVED if self._known is not None else LONG)
 
 
 def _beside(old_end: int | None, new_end: int | None, at: int) -> Put:

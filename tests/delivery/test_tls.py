@@ -1,5 +1,6 @@
 """TLS as policy, on the wire: what is demanded, what is verified, what follows when that fails."""
 
+import asyncio
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -15,6 +16,7 @@ from mta.delivery.mta_sts import Mode, Policy
 from mta.delivery.policies import TlsPolicies
 from mta.delivery.resolver import MxAnswer, MxRecord
 from mta.delivery.sts_cache import Sts
+from mta.delivery.tls_policy import Demand, PolicyWord
 from mta.delivery.tls_report import Tallies
 from mta.delivery.tlsa import HostAnswer, TlsaAnswer, TlsaRecord
 from mta.delivery.transport import SmtpTransport
@@ -319,6 +321,14 @@ async def test_requiretls_fails_for_good_where_no_host_promises_it(world: World)
     assert not peer.mails
 
 
+async def test_requiretls_fails_for_good_where_a_host_has_no_tls_at_all(world: World) -> None:
+    async with Peer("REQUIRETLS") as peer:
+        (outcome,) = await _send(world, _there(peer), requiretls=True)
+    assert isinstance(outcome, Bounced)
+    assert (outcome.reply.code, str(outcome.reply.status)) == (550, "5.7.30")
+    assert not peer.mails
+
+
 async def test_requiretls_waits_when_the_host_cannot_prove_itself(world: World) -> None:
     for secure, kind in ((False, "good"), (True, "self-signed")):
         world.secure = secure
@@ -326,6 +336,21 @@ async def test_requiretls_waits_when_the_host_cannot_prove_itself(world: World) 
             (outcome,) = await _send(world, _there(peer), requiretls=True)
         assert isinstance(outcome, Deferred)
         assert not peer.mails
+
+
+async def test_no_host_is_judged_before_the_resolver_was_put_to_the_proof(world: World) -> None:
+    """What a restart finds in the queue must not go out without DANE."""
+    world.tlsa = (GOOD.tlsa(3, 1),)
+    policies = TlsPolicies(world.configured, SystemClock(), _Names(world), awaits_proof=True)
+    async with asyncio.TaskGroup() as tasks:
+        found = tasks.create_task(policies.of(Host(NAME, 25), letter()))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert not found.done()
+        policies.believe(DnssecProof(True, "said the test"))
+    demand = found.result().demand
+    assert isinstance(demand, Demand)
+    assert demand.word is PolicyWord.DANE
 
 
 # opportunistic, broken

@@ -34,6 +34,24 @@ async def test_content_in_chunks_arrives_octet_for_octet(offers: tuple[str, ...]
     assert "DATA" not in peer.verbs
 
 
+@pytest.mark.parametrize("offers", [("PIPELINING", "8BITMIME"), ("8BITMIME",)])
+@pytest.mark.parametrize("body", [(b"Hello\r\n",), (b".\r\n..\r\n",), (), (b"x" * 70 + b"\r\n",) * 500, LARGE])
+async def test_content_behind_data_arrives_octet_for_octet(offers: tuple[str, ...], body: tuple[bytes, ...]) -> None:
+    async with Peer(*offers) as peer:
+        assert isinstance(await _send(peer, letter(body=body)), Delivered)
+    (mail,) = peer.mails
+    assert mail.content == SIGNATURE + HEADER + b"\r\n" + b"".join(body)
+
+
+@pytest.mark.parametrize("body", [(b"Hello\r\n",), LARGE])
+async def test_a_loss_after_the_dot_is_in_doubt(body: tuple[bytes, ...]) -> None:
+    async with Peer("PIPELINING") as peer:
+        peer.answers["DOT"] = b""
+        outcome = await _send(peer, letter(body=body))
+    assert isinstance(outcome, Deferred)
+    assert outcome.in_doubt
+
+
 async def test_a_small_message_is_in_the_same_flight_as_its_envelope() -> None:
     # no answer before the chunk is there: whoever waited for one would wait for ever
     async with Peer(*CHUNKS, corked=True) as peer:

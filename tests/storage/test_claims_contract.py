@@ -52,6 +52,12 @@ async def test_accounts_take_turns_however_much_each_has_waiting(rig: Rig) -> No
     assert by_lane(await rig.store.claim(10)) == {("bulk", "whale"): 10}
 
 
+async def test_what_we_write_on_nobodys_behalf_is_claimed_too(rig: Rig) -> None:
+    await queue(rig, "", Stream.TRANSACTIONAL)
+    await queue(rig, "app", Stream.TRANSACTIONAL)
+    assert by_lane(await rig.store.claim(10)) == {("transactional", ""): 1, ("transactional", "app"): 1}
+
+
 async def test_what_one_lane_does_not_use_goes_to_the_others(rig: Rig) -> None:
     await queue(rig, "app", Stream.TRANSACTIONAL, 3)
     await queue(rig, "news", Stream.BULK, 50)

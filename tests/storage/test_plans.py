@@ -86,6 +86,7 @@ STEPS: dict[str, dict[str, Any]] = {
     "bodies_to_purge": {"before": 0, "limit": 1},
     "holding": {"account": "", "address": "", "now": 0},
     "suppression": {"account": "", "address": ""},
+    "suppressed": {"limit": 1},
     "suppressions": {"after_account": "", "after_address": "", "now": 0, "limit": 1},
     "suppressions_of_account": {"account": "", "after_address": "", "now": 0, "limit": 1},
     "suppressions_of_address": {"address": "", "account": None, "now": 0, "limit": 1},

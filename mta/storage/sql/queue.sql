@@ -33,10 +33,10 @@ INSERT INTO events (id, at, type, account, stream, queue_id, delivery_id, recipi
 VALUES (:id, :at, :type, :account, :stream, :queue_id, :delivery_id, :recipient, :data)
 
 -- name: lanes
--- Name a stream's accounts that have something waiting, behind one of them, and when the first of it is due: two look-ups
+-- Name a stream's accounts that have something waiting, from a name on, and when the first of it is due: two look-ups
 -- each, however much waits.
 WITH RECURSIVE lane (account) AS (
-    SELECT min(account) FROM deliveries WHERE state = 'queued' AND stream = :stream AND account > :after
+    SELECT min(account) FROM deliveries WHERE state = 'queued' AND stream = :stream AND account >= :after
     UNION ALL
     SELECT (SELECT min(d.account) FROM deliveries AS d
             WHERE d.state = 'queued' AND d.stream = :stream AND d.account > lane.account)

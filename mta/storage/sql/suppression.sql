@@ -9,6 +9,10 @@ WHERE account = :account AND address = :address AND (expires_at IS NULL OR expir
 -- Read one entry, whether it holds or has ended.
 SELECT * FROM suppressions WHERE account = :account AND address = :address
 
+-- name: suppressed
+-- Read who is on the accounts' lists, and whose entries have ended, up to a number.
+SELECT account, address FROM suppressions WHERE account > '' LIMIT :limit
+
 -- name: suppressions_of_address
 -- Read the entries of an address that hold now, on all lists or on one.
 SELECT * FROM suppressions
