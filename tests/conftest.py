@@ -27,6 +27,8 @@ PEERS: dict[str, tuple[str, ...]] = {
     "curl": ("curl",),
     "dovecot-lmtpd": ("dovecot",),
     "exim4-daemon-light": ("exim4",),
+    "faketime": ("faketime",),
+    "gcc": ("gcc",),
     "gsasl": ("gsasl",),
     "libmail-dkim-perl": ("perl", "-MMail::DKIM", "-e1"),
     "msmtp": ("msmtp",),
@@ -43,10 +45,19 @@ PEERS: dict[str, tuple[str, ...]] = {
     "testssl.sh": ("testssl",),
     "unbound": ("unbound",),
 }
-# peers that are no Debian packages, and what installs them
-OTHERWISE = {"nodemailer": f"npm ci --prefix {NODE} (Node.js 20 or newer)"}
+# what conflicts with Postfix is not installed but unpacked here: dpkg -x exim4-daemon-light_*.deb $MTA_PEERS
+UNPACKED = os.environ.get("MTA_PEERS", "/opt/mta-peers")
+# peers that are no Debian packages, or not to be installed like others
+_UNPACK = "apt-get download {0} && dpkg -x {0}_*.deb " + UNPACKED + "  (it conflicts with Postfix)"
+OTHERWISE = {
+    "nodemailer": f"npm ci --prefix {NODE} (Node.js 20 or newer)",
+    "exim4-daemon-light": _UNPACK.format("exim4-daemon-light"),
+    "opensmtpd": _UNPACK.format("opensmtpd"),
+}
 # servers stand where the PATH of an ordinary user does not lead
-SERVERS = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"))
+SERVERS = os.pathsep.join(
+    (os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin", f"{UNPACKED}/usr/sbin")
+)
 
 
 @functools.cache

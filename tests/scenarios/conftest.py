@@ -2,14 +2,20 @@
 
 import json
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
 from tests.scenarios.house import House, open_house
 
-Tell = Callable[[str], None]
+
+class Tell(Protocol):
+    """Prints figures."""
+
+    def __call__(self, text: str, **numbers: int) -> None:
+        """Print a line; the numbers are added up by the long form."""
 
 
 @pytest.fixture
@@ -23,11 +29,11 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
 def tell(capsys: pytest.CaptureFixture[str], request: pytest.FixtureRequest) -> Tell:
     """Print figures, whatever pytest does with output; and append them to the file that MTA_FIGURES names."""
 
-    def print_figures(text: str) -> None:
+    def print_figures(text: str, **numbers: int) -> None:
         with capsys.disabled():
             print(f"\n{text}")
         if file := os.environ.get("MTA_FIGURES"):
             with Path(file).open("a", encoding="utf-8") as stream:
-                stream.write(json.dumps({"test": request.node.name, "figures": text}) + "\n")
+                stream.write(json.dumps({"test": request.node.name, "figures": text, "numbers": numbers}) + "\n")
 
     return print_figures

@@ -45,13 +45,15 @@ class Crowd:
     @asynccontextmanager
     async def pressing(self) -> AsyncIterator[None]:
         """Submit without end while this is entered; whose server goes away, or refuses, comes again."""
+        over = asyncio.Event()
         async with asyncio.TaskGroup() as tasks:
-            clients = [tasks.create_task(self._press()) for _ in range(self.clients)]
+            for _ in range(self.clients):
+                tasks.create_task(self._press(over))
             try:
                 yield
             finally:
-                for client in clients:
-                    client.cancel()
+                # none is cancelled: the answer to what it has sent may be on its way
+                over.set()
 
     async def missing(self) -> set[str]:
         """Wait until the queue is empty and what was acknowledged is at the sink; return what did not come."""
@@ -66,9 +68,9 @@ class Crowd:
     def _not_there(self) -> set[str]:
         return self.acknowledged - arrivals(self.house.sink.messages).keys()
 
-    async def _press(self) -> None:
-        while True:
-            await self._one(itertools.repeat(0))
+    async def _press(self, over: asyncio.Event) -> None:
+        while not over.is_set():
+            await self._one(itertools.takewhile(lambda _: not over.is_set(), itertools.count()))
             await asyncio.sleep(0.05)
 
     async def _one(self, left: Iterable[int]) -> None:

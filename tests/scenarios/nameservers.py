@@ -86,11 +86,13 @@ class Names:
     def write(self, folder: Path) -> str:
         """Write the zones, and return the root's trust anchor."""
         for zone, records in self.unsigned.items():
-            (folder / f"{zone}.zone").write_text(_HEAD.format(origin=f"{zone}.") + "".join(f"{one}\n" for one in records))
+            (folder / f"{zone}.zone").write_text(
+                _HEAD.format(origin=f"{zone}.") + "".join(f"{one}\n" for one in records)
+            )
         text = _HEAD.format(origin=".") + "ns.nic.example. A 127.0.0.1\n" + "".join(f"{one}\n" for one in self.records)
         root = dns.zone.from_text(text, origin=".", relativize=False)
         key = ec.generate_private_key(ec.SECP256R1())
-        public = dns.dnssec.make_dnskey(key.public_key(), dns.dnssec.Algorithm.ECDSAP256SHA256, flags=257)
+        public = dns.dnssec.make_dnskey(key.public_key(), "ECDSAP256SHA256", flags=257)
         now = datetime.now(UTC)
         dns.dnssec.sign_zone(
             root, keys=[(key, public)], inception=now - timedelta(hours=1), expiration=now + timedelta(days=1)
@@ -98,7 +100,7 @@ class Names:
         for name, type in self.spoilt:
             rdataset = root.find_rdataset(f"{name}.", "RRSIG", covers=type)
             (signature,) = rdataset
-            rdataset.clear()
+            rdataset.remove(signature)  # type: ignore[no-untyped-call]  # dnspython's sets have no types
             rdataset.add(signature.replace(signature=bytes(len(signature.signature))))
         root.to_file(str(folder / "root.zone"), relativize=False)
         return dns.dnssec.make_ds(".", public, "SHA256").to_text()

@@ -113,6 +113,11 @@ class Postfix:
         new = self._folder / "mail" / name / "new"
         return [path.read_bytes().replace(b"\n", b"\r\n") for path in sorted(new.glob("*"))]
 
+    @property
+    def certificate(self) -> Path:
+        """The certificate that it signed itself."""
+        return self._folder / "etc" / "cert.pem"
+
     def log(self) -> str:
         """Return its log."""
         log = self._folder / "log" / "mail.log"

@@ -13,8 +13,12 @@ import pytest
 
 PATIENCE = 30.0
 """Seconds that a program may take."""
+UNPACKED = Path(os.environ.get("MTA_PEERS", "/opt/mta-peers"))
+"""Where Debian packages are unpacked that conflict with others."""
 # servers stand where the PATH of an ordinary user does not lead
-_PATH = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"))
+_PATH = os.pathsep.join(
+    (os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin", f"{UNPACKED}/usr/sbin")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,8 @@ async def started(command: Sequence[str | Path], log: Path) -> AsyncIterator[asy
         try:
             async with asyncio.timeout(PATIENCE):
                 await process.wait()
+        except TimeoutError:
+            pass  # by force, then
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)

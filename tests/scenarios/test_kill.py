@@ -54,7 +54,11 @@ class Toll:
         tell(
             f"{len(self.kills)} kills, {workers} worker(s), {CLIENTS} clients (seed {self.seed}): "
             f"acknowledged {len(crowd.acknowledged)}, in doubt for their clients {len(crowd.unanswered)}, "
-            f"arrived {len(arrived)}, lost {len(lost)}, duplicated {len(duplicates)}"
+            f"arrived {len(arrived)}, lost {len(lost)}, duplicated {len(duplicates)}",
+            kills=len(self.kills),
+            acknowledged=len(crowd.acknowledged),
+            lost=len(lost),
+            duplicated=len(duplicates),
         )
         assert len(crowd.acknowledged) > len(self.kills), "too few for the test to mean something"
         assert lost == set()
@@ -126,10 +130,13 @@ async def _workers(house: House) -> list[int]:
 
 async def _kill_all(house: House) -> None:
     """Kill the supervisor and its workers, as a power cut would but for the disk."""
-    pid = house.server.pid
-    workers = [int(text) for text in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    workers = _children(house.server.pid)
     await house.server.kill()
     for worker in workers:
         with suppress(ProcessLookupError):
             os.kill(worker, signal.SIGKILL)
     await house.see("all workers are gone", lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers))
+
+
+def _children(pid: int) -> list[int]:
+    return [int(text) for text in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]

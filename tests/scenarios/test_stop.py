@@ -23,7 +23,7 @@ async def test_sigterm_under_load_loses_and_doubles_nothing(tmp_path: Path, tell
         for pause in (0.2, 0.5, 1.0) * (5 if SOAK else 1):
             async with house.server, crowd.pressing():
                 before = len(crowd.acknowledged)
-                await house.see("clients are served", lambda: len(crowd.acknowledged) > before)
+                await house.see("clients are served", lambda before=before: len(crowd.acknowledged) > before)  # type: ignore[misc]  # of mypy's own
                 await asyncio.sleep(pause)
                 codes.append(await house.server.stop())
             in_hand += house.open_deliveries()
@@ -33,7 +33,11 @@ async def test_sigterm_under_load_loses_and_doubles_nothing(tmp_path: Path, tell
         twice = {name for name, times in arrived.items() if len(times) > 1}
         tell(
             f"{len(codes)} stops of {workers} worker(s) under 20 clients: acknowledged {len(crowd.acknowledged)}, "
-            f"left in the queue {in_hand}, arrived {len(arrived)}, lost {len(lost)}, duplicated {len(twice)}"
+            f"left in the queue {in_hand}, arrived {len(arrived)}, lost {len(lost)}, duplicated {len(twice)}",
+            stops=len(codes),
+            acknowledged=len(crowd.acknowledged),
+            lost=len(lost),
+            duplicated_by_stops=len(twice),
         )
         assert codes == [0] * len(codes)
         assert (lost, twice) == (set(), set())
