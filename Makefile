@@ -5,7 +5,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 RUN    := run
 
-.PHONY: demo test run check bench fuzz lock clean
+.PHONY: demo test run check bench soak fuzz lock clean
 
 demo: $(VENV)/.product ## the main job from start to end, on loopback, in under a minute
 	$(BIN)/mta demo
@@ -28,6 +28,9 @@ bench: $(VENV)/.developer ## messages per second, memory and CPU, end to end wit
 	$(BIN)/python -m bench.end_to_end
 	$(BIN)/python -m bench.latency
 	$(BIN)/python -m bench.latency --idle 500
+
+soak: $(VENV)/.developer ## faults in their long form, and the figures of a long queue: an hour at most
+	$(BIN)/python -m bench.soak
 
 fuzz: $(VENV)/.developer ## each reader of strangers' octets, FUZZ_SECONDS each (180)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "atheris>=3.0"
