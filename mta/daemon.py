@@ -157,12 +157,19 @@ class Daemon:
             await dispatching
             for chore in chores:
                 chore.cancel()
+        await parts.dispatcher.give_back_late()
 
     async def _follow_the_dead(self, parts: Parts, liveness: Liveness) -> None:
         """Take over at once what workers had in hand that died, instead of after their leases."""
+
+        async def give_back(worker: int) -> int:
+            # what hosts had told it is known before what it had in hand may be attempted again
+            await parts.journal.read_others()
+            return await parts.store.give_back_of(worker)
+
         while True:
             try:
-                if given_back := await liveness.follow_the_dead(parts.store.give_back_of):
+                if given_back := await liveness.follow_the_dead(give_back):
                     _log.warning("a worker has died: the %d deliveries that it had in hand are due again", given_back)
                     parts.dispatcher.wake()
             except (OSError, StoreUnavailable) as trouble:

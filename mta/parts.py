@@ -108,6 +108,7 @@ class Parts:
     keys: Mapping[str, tuple[SigningKey, ...]]
     """Those that sign, by domain."""
     store: SqliteStore
+    journal: FileJournal
     observer: Observer
     scrape: Scrape
     authenticator: Authenticator
@@ -211,6 +212,7 @@ async def build(settings: Settings, clock: Clock, events: TextIO, post: Post | N
             certificate=certificate,
             keys=keys,
             store=ground.store,
+            journal=journal,
             observer=outgoing.observer,
             scrape=Scrape(registry, QueueGauges(ground.store), clock),
             authenticator=authenticator,

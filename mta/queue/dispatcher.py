@@ -86,6 +86,8 @@ class Dispatcher:
         self._idle.set()
         self._stopping = False
         self._starved = False
+        self._late: list[str] = []
+        """What was claimed or handed over when nothing more was begun."""
         self._batch, self._claimed, self._in_vain = pace.batch, 0, 0
         self._probes = 0
         self._old_at: float | None = None
@@ -167,6 +169,12 @@ class Dispatcher:
                 )
                 if one.task is not None:
                     one.task.cancel()
+
+    async def give_back_late(self) -> None:
+        """Give back what was claimed or accepted while this stopped; to be called when nothing more is accepted."""
+        late, self._late = self._late, []
+        if late:
+            await self._leases.give_back(late)
 
     # claiming
 
@@ -256,6 +264,9 @@ class Dispatcher:
     def _begin(self, claimed: Claimed) -> None:
         assert self._tasks is not None  # noqa: S101  nothing is claimed or handed over before `run`
         delivery = claimed.delivery
+        if self._stopping:
+            self._late.append(delivery.id)
+            return
         if (mine := self._underway.get(delivery.id)) is not None:
             # its lease ran out while the attempt went on, and nobody but us took it
             mine.lease_until = claimed.lease_until
@@ -283,7 +294,11 @@ class Dispatcher:
 
     async def _see_to(self, one: Underway) -> None:
         async def may_send_dot() -> bool:
-            if self._stopping or not await self._leases.still_ours(one):
+            if self._stopping and one.task is not None:
+                # dropped and given back: it is no failed attempt, which would wait for its next turn
+                one.task.cancel()
+                await asyncio.sleep(0)
+            if not await self._leases.still_ours(one):
                 return False
             one.past_dot = True
             return True

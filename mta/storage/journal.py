@@ -77,6 +77,13 @@ class FileJournal:
             os.close(self._file)
             self._file = None
 
+    async def read_others(self) -> None:
+        """Read anew what other workers keep: one that died left it to whoever takes over its deliveries."""
+        for entry in await asyncio.to_thread(self._of_others):
+            mine = self._entries.get(entry.delivery_id)
+            if mine is None or mine.slot < 0:
+                self._entries[entry.delivery_id] = entry
+
     def find(self, delivery_id: str, attempt: int) -> Outcome | None:
         """Return what an attempt came to; None when nothing is kept of it."""
         entry = self._entries.get(delivery_id)
@@ -124,11 +131,8 @@ class FileJournal:
                 _log.error("journal %s: %s", self._path, error.strerror)
 
     def _open(self) -> None:
-        for path in sorted(self._path.parent.glob(f"*{self._path.suffix}")):
-            if path != self._path:
-                for entry in _read(path):
-                    # its owner's to clear; known here until then
-                    self._entries[entry.delivery_id] = replace(entry, slot=-1)
+        for entry in self._of_others():
+            self._entries[entry.delivery_id] = entry
         try:
             self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             os.posix_fallocate(self._file, 0, SLOT * SLOTS)
@@ -146,6 +150,11 @@ class FileJournal:
                 self._clear(entry)
             else:
                 self._entries[entry.delivery_id] = entry
+
+    def _of_others(self) -> list[_Entry]:
+        paths = sorted(self._path.parent.glob(f"*{self._path.suffix}"))
+        # their owners' to clear; known here until then
+        return [replace(entry, slot=-1) for path in paths if path != self._path for entry in _read(path)]
 
 
 def _write(file: int, entry: _Entry) -> None:

@@ -213,6 +213,32 @@ async def test_stopping_drops_what_has_not_sent_its_dot_and_gives_its_lease_back
     assert house.transport.letters == []
 
 
+async def test_an_attempt_that_comes_to_its_dot_while_stopping_is_no_failed_one() -> None:
+    house = House()
+    house.transport.gate = asyncio.Event()
+    async with house.running():
+        ids = await house.submit("a@example.net")
+        await house.until(lambda: house.transport.waiting == 1)
+        stopping = asyncio.create_task(house.dispatcher.stop(timedelta(seconds=5)))
+        # before anything is cancelled: both come with the same turn of the loop
+        house.transport.gate.set()
+        await stopping
+    assert house.store.state_of(ids[0]) is State.QUEUED
+    assert house.notes.types == []
+
+
+async def test_what_is_handed_over_while_stopping_is_given_back() -> None:
+    house = House()
+    async with house.running():
+        await house.dispatcher.stop(timedelta(seconds=5))
+        new = house.letters.new(["a@example.net"])
+        accepted = await house.store.accept(new, [], 1)
+        house.dispatcher.hand_over(accepted.leased)
+        await house.dispatcher.give_back_late()
+        assert house.store.state_of(new.deliveries[0].id) is State.QUEUED
+    assert house.transport.begun == []
+
+
 async def test_stopping_waits_for_the_reply_to_a_dot_and_writes_it_down() -> None:
     house = House()
     house.transport.gate_after_dot = asyncio.Event()

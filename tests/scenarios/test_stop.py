@@ -26,6 +26,9 @@ async def test_sigterm_under_load_loses_and_doubles_nothing(tmp_path: Path, tell
                 await house.see("clients are served", lambda before=before: len(crowd.acknowledged) > before)  # type: ignore[misc]  # of mypy's own
                 await asyncio.sleep(pause)
                 codes.append(await house.server.stop())
+            # what was not begun, or dropped before its dot, is due at the next start as if nothing had been
+            assert house.rows("SELECT count(*) FROM deliveries WHERE state = 'active'") == [(0,)]
+            assert house.rows("SELECT count(*) FROM events WHERE type = 'deferred'") == [(0,)]
             in_hand += house.open_deliveries()
         async with house.server:
             lost = await crowd.missing()

@@ -138,6 +138,19 @@ async def test_what_another_worker_left_is_known_and_stays_its_own(path: Path) -
         assert journal.find("d1", 1) == Delivered(OK)
 
 
+async def test_what_another_worker_kept_since_is_known_once_it_is_read_anew(path: Path) -> None:
+    async with (
+        FileJournal(path, FakeClock()) as journal,
+        FileJournal(path.with_name("worker-2.journal"), FakeClock()) as other,
+    ):
+        assert await other.keep("d1", 1, Delivered(OK))
+        assert await journal.keep("d2", 1, Deferred(BUSY))
+        assert journal.find("d1", 1) is None
+        await journal.read_others()
+        assert journal.find("d1", 1) == Delivered(OK)
+        assert journal.find("d2", 1) == Deferred(BUSY)
+
+
 async def test_what_was_never_forgotten_is_dropped_in_the_end(path: Path) -> None:
     clock = FakeClock()
     async with FileJournal(path, clock) as journal:

@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import sys
+from contextlib import suppress
 
 how, descriptor, diary = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 
@@ -17,6 +18,13 @@ def heard(number: int, frame: object) -> None:
     note(signal.Signals(number).name)
 
 
+def listen() -> str:
+    try:
+        return line.recv(100).decode()
+    except ConnectionError:
+        return ""  # a supervisor that is killed before it has read everything resets the line
+
+
 note("begun")
 if how == "refuse":
     sys.exit(78)
@@ -24,12 +32,13 @@ for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGTERM, signal.SIGINT):
     signal.signal(number, heard)
 line = socket.socket(fileno=descriptor)
 if how != "mute":
-    line.sendall(b"what is this\nserving 0.000\n")
+    with suppress(ConnectionError):
+        line.sendall(b"what is this\nserving 0.000\n")
 if how == "die":
     sys.exit(3)
 if how == "die of a signal":
     os.kill(os.getpid(), signal.SIGKILL)
-while said := line.recv(100).decode():
+while said := listen():
     for word in said.split():
         note(word)
         if word == {"obey": "stop", "mute": "stop", "late": "now"}.get(how):
