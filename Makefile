@@ -17,7 +17,7 @@ run: $(VENV)/.product ## a configuration in ./run on high ports, and a server fo
 test: $(VENV)/.developer ## all tests; those that need a program which is missing say its package and are skipped
 	$(BIN)/python -m pytest -q -n auto
 
-check: $(VENV)/.developer ## format, lint, types, architecture and the fast tests: under a minute
+check: $(VENV)/.developer ## format, lint, types, architecture and the fast tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
