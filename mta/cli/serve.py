@@ -10,6 +10,7 @@ import uvloop
 from mta.cli.app import EX_SOFTWARE, App, command, explain, fail
 from mta.clock import SystemClock
 from mta.observe.log import setup_logging
+from mta.process import prepare
 from mta.signals import serve_until_stopped
 from mta.supervisor.begin import become_supervisor
 from mta.supervisor.post import Post
@@ -41,6 +42,7 @@ def serve(app: App, plain_asyncio: bool, post: Post | None) -> None:
     try:
         if post is None and workers > 1:
             become_supervisor(loaded, workers, SystemClock(), plain_asyncio=plain_asyncio)
+        prepare(loaded.settings)
         with asyncio.Runner(loop_factory=None if plain_asyncio else uvloop.new_event_loop) as runner:
             runner.run(serve_until_stopped(loaded, sys.stdout, sys.stderr, post))
     except Exception as error:

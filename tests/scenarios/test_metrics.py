@@ -72,3 +72,9 @@ async def test_a_server_whose_disk_is_full_lives_but_is_not_ready(tmp_path: Path
         assert b"the store cannot be written" in ready.content
         assert b"100.0% wanted (queue.min_free)" in ready.content
         assert (await get(house, "/healthz")).status == 200
+
+
+async def test_a_server_takes_all_the_descriptors_it_may_have(house: House) -> None:
+    limits = Path(f"/proc/{house.server.pid}/limits").read_text().splitlines()  # noqa: ASYNC240  of a file in memory
+    (files,) = [line.split() for line in limits if line.startswith("Max open files")]
+    assert files[3] == files[4]
