@@ -69,7 +69,10 @@ def transport(settings: Settings) -> TransportSettings:
 
 def routes(settings: Settings) -> list[Route]:
     """Return the operator's routes, in order."""
-    return [Route(entry.domain, _destination(entry), entry.account or None, entry.fallback) for entry in settings.route]
+    return [
+        Route(entry.domain, _destination(entry), entry.account or None, entry.fallback, entry.batch)
+        for entry in settings.route
+    ]
 
 
 def _destination(entry: RouteEntry) -> Host | Hold:
@@ -203,6 +206,7 @@ def keyring(settings: Settings) -> Keyring:
 APPLIED_ON_RELOAD = frozenset(
     {
         "account",
+        "delivery.batch_above",
         "domain",
         "route",
         "inbound.feedback_address",

@@ -29,7 +29,8 @@ from mta.dkim.keys import SigningKey
 from mta.doors import acceptor_settings, auth_settings, decoy_secret, submission_settings
 from mta.errors import StoreUnavailable
 from mta.inspection import SOCKET, inspected
-from mta.mail.token import Keyring, ReportTokens, ReturnPaths
+from mta.mail.report_token import ReportTokens
+from mta.mail.token import Keyring, ReturnPaths
 from mta.observe.log import setup_logging
 from mta.parts import Parts, build
 from mta.smtp.settings import Kind
@@ -139,6 +140,7 @@ class Daemon:
                     parts.ways.tend(reports=self._post is None or self._post.number == 1),
                     self._purge(parts),
                     parts.watch.run(),
+                    parts.withheld.run(),
                     self._follow_the_dead(parts, liveness),
                 )
             ]
@@ -333,6 +335,7 @@ def _use_directory(parts: Parts, directory: Directory) -> None:
     parts.directory = directory
     parts.authenticator.replace(directory)
     parts.store.replace_weights({account.name: account.weight for account in directory})
+    parts.ways.let_waive(directory)
     parts.submission.cut_accounts(lambda name: directory.get(name) is None)
 
 

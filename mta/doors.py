@@ -56,6 +56,7 @@ def acceptor_settings(settings: Settings, return_path_domain: Callable[[str], st
         show_client_address=settings.submission.trace_client_address,
         duplicate_window=settings.submission.duplicate_window,
         first_time_recipients_per_day=settings.reputation.first_time_recipients_per_day,
+        batch_above=settings.delivery.batch_above,
         pools=frozenset(source.pool for source in settings.source),
     )
 

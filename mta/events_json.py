@@ -28,7 +28,7 @@ _PLAIN = (
 
 
 def event_to_json(event: Event) -> dict[str, Any]:
-    """Return an event as JSON values. `tls` is that of the last host tried, which gave the event its reply."""
+    """Return an event as JSON values. `tls` is in short that of the last host tried, which gave the event its reply."""
     data: dict[str, Any] = {"id": event.id, "time": _time_to_json(event.at), "type": event.type.value}
     data |= {name: value for name in _PLAIN if (value := getattr(event, name)) is not None}
     if event.reply is not None:
@@ -39,7 +39,7 @@ def event_to_json(event: Event) -> dict[str, Any]:
         data["hardness"] = event.hardness
     if event.tries:
         if (tls := event.tries[-1].tls) is not None:
-            data["tls"] = _tls_to_json(tls)
+            data["tls"] = _tls_in_short(tls)
         data["tries"] = [_try_to_json(one) for one in event.tries]
     if event.duration is not None:
         data["duration"] = event.duration.total_seconds()
@@ -93,28 +93,29 @@ def _reply_from_json(data: Mapping[str, Any]) -> Reply:
     return Reply(data["code"], None if enhanced is None else EnhancedStatus.parse(enhanced), data["text"])
 
 
+def _tls_in_short(tls: TlsUse) -> dict[str, Any]:
+    return {"version": tls.version, "cipher": tls.cipher, "policy": tls.policy, "verified": tls.verified}
+
+
 def _tls_to_json(tls: TlsUse) -> dict[str, Any]:
-    data: dict[str, Any] = {
-        "version": tls.version,
-        "cipher": tls.cipher,
-        "policy": tls.policy,
-        "verified": tls.verified,
-    }
+    data = _tls_in_short(tls)
     if tls.proof:
         data["proof"] = tls.proof
     if tls.offered:
-        data["offered"] = list(tls.offered)
+        data["offered"] = tls.offered
     return data
 
 
 def _tls_from_json(data: Mapping[str, Any]) -> TlsUse:
+    offered = data.get("offered", "")
     return TlsUse(
         version=data["version"],
         cipher=data["cipher"],
         policy=data["policy"],
         verified=data["verified"],
         proof=data.get("proof", ""),
-        offered=tuple(data.get("offered", ())),
+        # before it was a text, it was a list
+        offered=offered if isinstance(offered, str) else " ".join(offered),
     )
 
 

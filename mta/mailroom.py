@@ -10,7 +10,7 @@ from typing import Protocol
 
 from mta.bounces.processor import Effect, Processor
 from mta.inbound.returns import ReceivedReturn
-from mta.inbound.rules import Addressee, Feedback, Letter, ReturnPath
+from mta.inbound.rules import Addressee, Feedback, Letter, ReturnPath, SharedPath
 from mta.mail import failures
 from mta.mail.header import Header, split
 from mta.mail.reply import Reply, clean
@@ -55,6 +55,8 @@ class Mailroom:
         match addressee:
             case ReturnPath(delivery_id):
                 return await self._processor.returned(delivery_id, received.octets)
+            case SharedPath(path):
+                return await self._processor.returned_to_group(path, received.octets)
             case Feedback():
                 return await self._processor.fed_back(received.octets)
             case Letter(desk):
@@ -79,6 +81,8 @@ def _named(addressee: Addressee) -> str:
     match addressee:
         case ReturnPath(delivery_id):
             return f"the return path of {delivery_id}"
+        case SharedPath(path):
+            return f"a shared return path of {path.queue_id}"
         case Feedback():
             return "the feedback address"
         case Letter(desk):

@@ -33,7 +33,8 @@ from mta.inbound.rules import Doorman
 from mta.inbound.server import InboundServer
 from mta.mail.address import Mailbox
 from mta.mail.header import field
-from mta.mail.token import REPORT_FIELD, ReportClaim, ReportTokens, ReturnPaths
+from mta.mail.report_token import REPORT_FIELD, ReportClaim, ReportTokens
+from mta.mail.token import ReturnPaths
 from mta.mailroom import Mailroom
 from mta.observe.log import LogObserver
 from mta.observe.metrics import MetricsObserver
@@ -46,6 +47,7 @@ from mta.queue.pace import Pace
 from mta.queue.records import Records
 from mta.queue.returns import Returns
 from mta.queue.verdict import Verdicts
+from mta.queue.withheld import Withheld
 from mta.reputation.suppression import List as SuppressionList
 from mta.reputation.suppression import Suppression
 from mta.smtp.budget import ReceiveBudget
@@ -118,6 +120,7 @@ class Parts:
     dispatcher: Dispatcher
     return_path_domains: assembly.ReturnPathDomains
     watch: StandingWatch
+    withheld: Withheld
     verdicts: Verdicts
     stamps: Stamps
     acceptor: Acceptor
@@ -196,6 +199,7 @@ async def build(settings: Settings, clock: Clock, events: TextIO, post: Post | N
             else OneUseFiles(settings.data_dir, clock, secrets.token_bytes)
         )
         ground.store.replace_weights({account.name: account.weight for account in directory})
+        outgoing.ways.let_waive(directory)
         authenticator = Authenticator(
             directory,
             one_use,
@@ -222,6 +226,13 @@ async def build(settings: Settings, clock: Clock, events: TextIO, post: Post | N
             dispatcher=outgoing.dispatcher,
             return_path_domains=ground.return_path_domains,
             watch=outgoing.watch,
+            withheld=Withheld(
+                outgoing.dispatcher.breaker,
+                ground.store.withheld,
+                (outgoing.observer,),
+                outgoing.watch.counted,
+                ground.store.now,
+            ),
             verdicts=outgoing.verdicts,
             stamps=outgoing.stamps,
             acceptor=services.acceptor,
@@ -286,7 +297,9 @@ async def _outgoing(ground: _Ground, sealer: DkimSealer, log: Observer, journal:
     records = Records(settings.hostname, store.ids, store.now)
     stamps = Stamps(ground.report_tokens)
     own_mail = OwnMail(store, store.ids, signing_domain(settings), observer)
-    ways = way_out(settings, clock, Ties(store.tls, own_mail, store.ids.next, verdicts.is_about_us), dice)
+    ties = Ties(store.tls, own_mail, store.ids.next, verdicts.is_about_us, ground.metrics)
+    ways = way_out(settings, clock, ties, dice)
+    ground.metrics.ask_for_connections("delivery", lambda: ways.transport.connections)
     dispatcher = Dispatcher(
         store,
         World(ways.router, sealer, ways.transport, stamps, watch.suspended),
@@ -312,6 +325,7 @@ def _submission(ground: _Ground, outgoing: _Outgoing, authenticator: Authenticat
         ground.store.ids,
         ground.return_paths,
         outgoing.ways.router.held,
+        outgoing.ways.router.batch_relay,
     )
     return Services(
         submission_settings(ground.settings),

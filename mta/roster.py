@@ -53,6 +53,7 @@ def _account(entry: AccountEntry) -> Account:
         first_time_recipients_per_day=entry.first_time_recipients_per_day,
         pool=entry.pool,
         weight=entry.weight,
+        may_waive_tls=entry.may_waive_tls,
     )
 
 

@@ -3,12 +3,13 @@
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from importlib import resources
 
 from mta import assembly
+from mta.accounts.account import Account
 from mta.clock import Clock
 from mta.config.settings import Settings
 from mta.delivery.dnssec import DnsAsker, DnssecProof, prove, servers_in_use
@@ -19,6 +20,7 @@ from mta.delivery.providers import Providers
 from mta.delivery.resolver import DnsResolver
 from mta.delivery.sts_cache import StsPolicies
 from mta.delivery.sts_fetch import FetchSettings, HttpsFetcher, TlsConnector, web_context
+from mta.delivery.tls_ledger import TlsCounts
 from mta.delivery.tls_report import Tallies
 from mta.delivery.tls_report_desk import Desk, TlsReports
 from mta.delivery.tls_report_mail import Submitter
@@ -47,6 +49,7 @@ class Ties:
     new_id: Callable[[], str]
     is_about_us: Callable[[Reply], bool]
     """Whether a refusal speaks of our reputation, so that another way may do better."""
+    metrics: TlsCounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,10 @@ class WayOut:
     reports: TlsReports | None
     proof: Callable[[], Awaitable[DnssecProof]] | None
     """Proves that the resolvers validate DNSSEC; None: DANE is switched off."""
+
+    def let_waive(self, accounts: Iterable[Account]) -> None:
+        """Obey `TLS-Required: No` of those accounts that may say so, and of our own reports, from now on."""
+        self.policies.replace_waivers(frozenset({OURS, *(one.name for one in accounts if one.may_waive_tls)}))
 
     async def tend(self, *, reports: bool) -> None:
         """Look after it for ever; `reports`: this worker makes the reports of all."""
@@ -108,7 +115,7 @@ def way_out(settings: Settings, clock: Clock, ties: Ties, dice: random.Random) -
         clock,
         resolver,
         None if sts is None else sts.of,
-        lambda account: account == OURS,
+        frozenset({OURS}),
         awaits_proof=delivery.dane != "off",
     )
     tallies = Tallies() if delivery.tls_reports else None
@@ -122,7 +129,9 @@ def way_out(settings: Settings, clock: Clock, ties: Ties, dice: random.Random) -
             dice,
             providers,
         ),
-        transport=SmtpTransport(assembly.transport(settings), resolver, clock, policies, tallies, ties.is_about_us),
+        transport=SmtpTransport(
+            assembly.transport(settings), resolver, clock, policies, tallies, ties.is_about_us, ties.metrics
+        ),
         policies=policies,
         sts=sts,
         reports=None if tallies is None else _reports(settings, tallies, resolver, clock, ties, dice),

@@ -18,7 +18,7 @@ maybe = st.none() | words
 spans = st.timedeltas(timedelta(0), timedelta(days=30))
 statuses = st.builds(EnhancedStatus, st.sampled_from([2, 4, 5]), st.integers(0, 999), st.integers(0, 999))
 replies = st.builds(Reply, st.integers(200, 599), st.none() | statuses, words)
-tls = st.builds(TlsUse, words, words, words, st.booleans())
+tls = st.builds(TlsUse, words, words, words, st.booleans(), words, words)
 tries = st.builds(Try, words, words, st.integers(1, 65535), words, replies, st.booleans(), st.none() | tls, spans)
 details = st.dictionaries(words, st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | words)
 events = st.builds(
@@ -124,3 +124,24 @@ def test_any_json_gives_an_event_or_a_value_error(data: dict[str, object]) -> No
     event = {"id": "0a", "time": "2026-11-22T12:00:00Z", "type": "accepted"} | data
     with contextlib.suppress(ValueError):
         event_from_json(event)
+
+
+def test_what_a_host_offered_stands_once_for_each_try() -> None:
+    use = TlsUse("TLSv1.3", "x", "dane", True, "TLSA 3 1 1 matches", "PIPELINING SIZE=1000 STARTTLS")
+    one = Try("mx.example.net", "192.0.2.1", 25, "dot", Reply.of(250, "2.0.0", "ok"), True, use)
+    event = Event("0a", datetime(2026, 11, 22, tzinfo=UTC), EventType.DELIVERED, tries=(one, one))
+    text = json.dumps(event_to_json(event))
+    assert (text.count("PIPELINING SIZE=1000 STARTTLS"), text.count("TLSA 3 1 1")) == (2, 2)
+
+
+def test_what_older_programs_wrote_of_offers_is_still_read() -> None:
+    use = TlsUse("TLSv1.3", "x", "dane", offered="DSN SIZE")
+    one = Try("mx.example.net", "192.0.2.1", 25, "dot", Reply.of(250, "2.0.0", "ok"), True, use)
+    event = Event("0a", datetime(2026, 11, 22, tzinfo=UTC), EventType.DELIVERED, tries=(one,))
+    data = event_to_json(event)
+    data["tries"][0]["tls"]["offered"] = ["DSN", "SIZE"]
+    assert event_from_json(data) == event
+    del data["tries"][0]["tls"]["offered"]
+    (read,) = event_from_json(data).tries
+    assert read.tls is not None
+    assert read.tls.offered == ""

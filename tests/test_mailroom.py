@@ -1,6 +1,7 @@
 """What the inbound door takes in reaches those who can act on it, and its sender learns nothing of what came of it."""
 
 import logging
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -12,11 +13,12 @@ from mta.bounces.processor import Effect, Processor
 from mta.bounces.report import Action, Classification, Hardness, Kind, Reason, Report, ReportedRecipient
 from mta.errors import StoreUnavailable
 from mta.inbound.returns import ReceivedReturn
-from mta.inbound.rules import Addressee, Desk, Feedback, Letter, ReturnPath
+from mta.inbound.rules import Addressee, Desk, Feedback, Letter, ReturnPath, SharedPath
 from mta.mail import failures
 from mta.mail.header import Header
 from mta.mail.reply import EnhancedStatus
-from mta.mail.token import REPORT_FIELD, Keyring, ReportClaim, ReportTokens, ReturnPaths
+from mta.mail.report_token import REPORT_FIELD, ReportClaim, ReportTokens
+from mta.mail.token import GroupPath, Keyring, ReturnPaths
 from mta.mailroom import Mailroom
 from mta.queue.returned import ReturnNote
 from mta.smtp.client import Client
@@ -27,6 +29,7 @@ MINE, OTHER = "0123456789abcdef", "0123456789abcdeg"
 HARD = Classification(Reason.BAD_MAILBOX, Hardness.HARD)
 FAILED = ReportedRecipient("a@example.net", Action.FAILED, EnhancedStatus(5, 1, 1), 550, HARD)
 BOUNCE = Report(Kind.BOUNCE, (FAILED,))
+SHARED = GroupPath("message", "g1")
 TOKEN = ReportTokens(KEYRING).seal(ReportClaim(MINE, "app", "bulk", "a@example.net"))
 COMPLAINT = Report(Kind.COMPLAINT, returned=Header.parse(f"{REPORT_FIELD}: {TOKEN}\r\n".encode()))
 LETTER = b"From: jane@example.net\r\nSubject: Your\r\n mail\r\n\r\nPlease stop it.\r\n"
@@ -46,6 +49,11 @@ class Back:
 
     async def complained(self, delivery_id: str, claim: ReportClaim | None, report: Report) -> Effect:
         return self._tell("complained", delivery_id)
+
+    async def named(self, path: GroupPath, addresses: Collection[str]) -> Mapping[str, str]:
+        self._fail()
+        self.told.append(("named", path.queue_id))
+        return dict.fromkeys(addresses, MINE)
 
     async def noted(self, delivery_id: str | None, report: Report, effect: Effect) -> None:
         self._tell("noted", delivery_id)
@@ -91,6 +99,7 @@ def brought(*addressees: Addressee, octets: bytes = LETTER, reverse_path: str = 
         pytest.param(COMPLAINT, ReturnPath(OTHER), [("complained", OTHER)], id="a complaint to a return path"),
         pytest.param(COMPLAINT, Feedback(), [("complained", MINE)], id="a complaint"),
         pytest.param(BOUNCE, Feedback(), [("rejected", "other"), ("noted", None)], id="a bounce without a token"),
+        pytest.param(BOUNCE, SharedPath(SHARED), [("named", "message"), ("failed", MINE)], id="a bounce to a batch"),
         pytest.param(Report(Kind.AUTOREPLY), ReturnPath(MINE), [("noted", MINE)], id="a vacation"),
     ],
 )

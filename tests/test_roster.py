@@ -42,6 +42,7 @@ def test_an_account_has_what_its_entry_says_wherever_it_is_kept() -> None:
         max_connections=2,
         first_time_recipients_per_day=5,
         pool="slow",
+        may_waive_tls=True,
     )
     in_store = stored(
         "app",
@@ -55,6 +56,7 @@ def test_an_account_has_what_its_entry_says_wherever_it_is_kept() -> None:
         max_connections=2,
         first_time_recipients_per_day=5,
         pool="slow",
+        may_waive_tls=True,
     )
     expected = Account(
         name="app",
@@ -69,6 +71,7 @@ def test_an_account_has_what_its_entry_says_wherever_it_is_kept() -> None:
         max_connections=2,
         first_time_recipients_per_day=5,
         pool="slow",
+        may_waive_tls=True,
     )
     assert list(roster.directory(settings(entry), [])) == [expected]
     assert list(roster.directory(settings(), [in_store])) == [expected]

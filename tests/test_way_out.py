@@ -15,16 +15,21 @@ from typing import Any
 
 import pytest
 
+from mta.accounts.account import Account
 from mta.assembly import dkim_keys
 from mta.cli.init import FREE_PORTS, make
 from mta.config.load import load
 from mta.config.settings import DkimKey, DomainEntry, Settings
+from mta.delivery.mta_sts import KeptPolicy, Mode, Policy
+from mta.delivery.tls_policy import PolicyWord
 from mta.delivery.tls_report_desk import SPREAD
 from mta.demo.dns import NameServer
 from mta.demo.receiver import Receiver
 from mta.demo.verify import verify
 from mta.parts import Parts, build
+from mta.queue.seams import Host
 from mta.way_out import signing_domain
+from tests.delivery.world import letter
 from tests.fakes.clock import FakeClock
 from tests.fakes.letters import Letters
 
@@ -121,6 +126,24 @@ async def test_only_what_is_wanted_is_built(more: str, has: tuple[bool, bool, bo
     async with _built(tmp_path, more) as (parts, *_):
         ways = parts.ways
         assert (ways.proof is not None, ways.sts is not None, ways.reports is not None) == has
+
+
+@pytest.mark.parametrize("may", [True, False])
+async def test_an_account_that_may_waives_what_recipients_demand(may: bool, tmp_path: Path) -> None:
+    account = f'[[account]]\nname = "shop"\ndomains = ["example.com"]\nmay_waive_tls = {str(may).lower()}\n'
+    async with _built(tmp_path, f'dane = "off"\n{account}') as (parts, _, sink, clock):
+        policy = Policy(Mode.ENFORCE, ("mx.example.net",), timedelta(days=3))
+        kept = KeptPolicy("example.net", "1", policy, clock.now(), clock.now() + timedelta(days=1))
+        await parts.store.tls.put_policy(kept.domain, kept.to_json(), kept.expires_at)
+        policies, host = parts.ways.policies, Host("mx.example.net", sink.port)
+        header = b"TLS-Required: No\r\n"
+        for name, waives in (("shop", may), ("", True), ("app", False)):
+            asked = await policies.of(host, letter(header=header, account=name))
+            assert asked.demand.word == (PolicyWord.TLS_OPTIONAL if waives else PolicyWord.MTA_STS), name
+        parts.ways.let_waive([Account("app", frozenset(), may_waive_tls=True)])
+        for name, waives in (("shop", False), ("", True), ("app", True)):
+            asked = await policies.of(host, letter(header=header, account=name))
+            assert asked.demand.word == (PolicyWord.TLS_OPTIONAL if waives else PolicyWord.MTA_STS), name
 
 
 async def test_dane_stays_off_and_says_so_where_the_resolver_does_not_validate(

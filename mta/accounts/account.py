@@ -59,6 +59,8 @@ class Account:
     """None: what holds for all accounts."""
     pool: str = "main"
     """The sources that its mail leaves from."""
+    may_waive_tls: bool = False
+    """Its `TLS-Required: No` is obeyed (RFC 8689 §4.2.2)."""
     weight: int = 1
     """Its part of the turns beside other accounts."""
 

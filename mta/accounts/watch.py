@@ -61,8 +61,12 @@ class StandingWatch:
     def observe(self, event: Event) -> None:
         """Note whose ratios an event moved."""
         if event.account is not None and event.stream is not None and tally_of(event) is not None:
-            self._dirty.add((event.account, event.stream if self._policy.by_stream else WHOLE))
-            self._happened.set()
+            self.counted(event.account, event.stream)
+
+    def counted(self, account: str, stream: str) -> None:
+        """Note that ratios were moved by what happened before."""
+        self._dirty.add((account, stream if self._policy.by_stream else WHOLE))
+        self._happened.set()
 
     def suspended(self, account: str, stream: str) -> Standing | None:
         """Return the standing by which a stream of an account may not send; None when it may."""

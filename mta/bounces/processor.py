@@ -7,13 +7,14 @@ which the queue provides. Nothing is ever sent to the sender of a bounce.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from datetime import timedelta
 from enum import StrEnum
 from typing import Protocol
 
 from mta.bounces.report import Action, Kind, Report, ReportedRecipient
-from mta.mail.token import REPORT_FIELD, ReportClaim, ReportTokens, ReturnPaths
+from mta.mail.report_token import REPORT_FIELD, ReportClaim, ReportTokens
+from mta.mail.token import GroupPath, ReturnPaths
 
 READING_TIME = timedelta(seconds=10)
 """For one report, in a thread; one that takes longer is kept as unreadable."""
@@ -36,6 +37,8 @@ class Effect(StrEnum):
     """It is about a delivery that nothing is known of, any more."""
     NOTED = "noted"
     """It says nothing that changes anything: delayed, delivered, a vacation."""
+    STRANGER = "names nobody of its batch"
+    """Its return path is shared, and it names none of those who share it: whom it is about is not proved."""
     REJECTED = "rejected"
     """It has no token of ours."""
 
@@ -49,6 +52,10 @@ class Ledger(Protocol):
 
     async def complained(self, delivery_id: str, claim: ReportClaim | None, report: Report) -> Effect:
         """The recipient of a delivery called it spam; the claim stands in when the delivery's rows are gone."""
+        ...
+
+    async def named(self, path: GroupPath, addresses: Collection[str]) -> Mapping[str, str]:
+        """Return the deliveries with a shared return path that addresses name, by address."""
         ...
 
     async def noted(self, delivery_id: str | None, report: Report, effect: Effect) -> None:
@@ -105,6 +112,48 @@ class Processor:
                 await self._ledger.noted(delivery_id, report, Effect.NOTED)
                 return Effect.NOTED
 
+    async def returned_to_group(self, path: GroupPath, octets: bytes) -> Effect:
+        """A message came to a return path that several deliveries share, whose token was proved. It acts on those of
+        them alone that it names.
+
+        Raises:
+            StoreUnavailable: nothing came of it for some of them yet; told again, it counts once.
+        """
+        report = await self._read_in_time(octets)
+        match report.kind:
+            case Kind.BOUNCE:
+                return await self._failed_in_group(path, report)
+            case Kind.COMPLAINT:
+                return await self._complained_in_group(path, report)
+            case _:
+                await self._ledger.noted(None, report, Effect.NOTED)
+                return Effect.NOTED
+
+    async def _failed_in_group(self, path: GroupPath, report: Report) -> Effect:
+        failed = _failures(report)
+        known = await self._ledger.named(path, {each.address for each in failed})
+        effects = {
+            self._counted(await self._ledger.failed(known[each.address], each, report))
+            for each in failed
+            if each.address in known
+        }
+        return await self._of_group(effects, report)
+
+    async def _complained_in_group(self, path: GroupPath, report: Report) -> Effect:
+        known = await self._ledger.named(path, {each.address for each in report.recipients})
+        effects = {
+            self._counted(await self._ledger.complained(delivery_id, None, report))
+            for delivery_id in dict.fromkeys(known.values())
+        }
+        return await self._of_group(effects, report)
+
+    async def _of_group(self, effects: Collection[Effect], report: Report) -> Effect:
+        if effects:
+            return Effect.APPLIED if Effect.APPLIED in effects else next(iter(effects))
+        self._counts.report_rejected("recipient")
+        await self._ledger.noted(None, report, Effect.STRANGER)
+        return Effect.STRANGER
+
     async def fed_back(self, octets: bytes) -> Effect:
         """A message came to the feedback address.
 
@@ -117,6 +166,8 @@ class Processor:
             delivery_id = claim.delivery_id if claim is not None else self._by_return_path(report)
             if delivery_id is not None:
                 return self._counted(await self._ledger.complained(delivery_id, claim, report))
+            if (path := self._by_shared_path(report)) is not None:
+                return await self._complained_in_group(path, report)
         if report.note is None:  # the unreadable is counted already
             self._counts.report_rejected("token" if report.kind is Kind.COMPLAINT else "other")
         await self._ledger.noted(None, report, Effect.REJECTED)
@@ -159,21 +210,38 @@ class Processor:
         return None
 
     def _by_return_path(self, report: Report) -> str | None:
-        """Return the delivery whose return path comes back: as Original-Mail-From or in the message's Return-Path."""
-        paths = [field.text for field in report.returned.find("Return-Path")]
-        if report.feedback is not None and report.feedback.original_mail_from:
-            paths.append(report.feedback.original_mail_from)
-        for path in paths:
-            local_part = path.strip("<> ").rpartition("@")[0]
+        """Return the delivery whose return path comes back."""
+        for local_part in _paths_back(report):
             try:
                 return self._return_paths.prove(local_part)
             except ValueError:
                 continue
         return None
 
+    def _by_shared_path(self, report: Report) -> GroupPath | None:
+        """Return the return path of a batch that comes back."""
+        for local_part in _paths_back(report):
+            try:
+                return self._return_paths.prove_shared(local_part)
+            except ValueError:
+                continue
+        return None
+
+
+def _paths_back(report: Report) -> list[str]:
+    """Return the local parts that came back as Original-Mail-From or in the message's Return-Path."""
+    paths = [field.text for field in report.returned.find("Return-Path")]
+    if report.feedback is not None and report.feedback.original_mail_from:
+        paths.append(report.feedback.original_mail_from)
+    return [path.strip("<> ").rpartition("@")[0] for path in paths]
+
+
+def _failures(report: Report) -> list[ReportedRecipient]:
+    return [each for each in report.recipients if each.action in (Action.FAILED, None)]
+
 
 def _failure(report: Report) -> ReportedRecipient | None:
-    """Return the failure that a report tells of. The token says whose it is: one transaction has one recipient."""
-    failed = [each for each in report.recipients if each.action in (Action.FAILED, None)]
+    """Return the failure that a report tells of. The token says whose it is: its transaction had one recipient."""
+    failed = _failures(report)
     # several only when a list behind the address was expanded: the worst of them is not ours to choose
     return failed[0] if failed else None

@@ -5,7 +5,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from importlib import resources
 from pathlib import Path
@@ -25,6 +25,7 @@ from mta.cli.reading import read as read_store
 from mta.cli.times import Moment
 from mta.mail.reply import EnhancedStatus, clean
 from mta.queue.returned import ReturnNote
+from mta.storage.withheld import withheld
 
 LETTERS = ("postmaster", "abuse")
 """What people write to us."""
@@ -75,6 +76,69 @@ def rejected(app: App, since: datetime | None, limit: int, as_json: bool) -> Non
     """Show feedback reports without a token of ours, newest first: forged, or of a sender that cut it off."""
     notes = read_store(app, lambda reader: reader.rejected_reports(since, limit + 1))
     _show(app.output(json=as_json), notes, ["time", "kind", "reason", "text", "id"], limit, "nothing was rejected")
+
+
+@bounces.command("withheld")
+@json_option
+@command
+def withheld_bounces(app: App, as_json: bool) -> None:
+    """Show hard bounces that suppress nobody and count in no ratio yet: their site bounces far more than usual."""
+    rows = [
+        {
+            "site": row.site,
+            "account": row.account,
+            "stream": row.stream,
+            "bounces": row.count,
+            "since": row.since.isoformat(timespec="seconds"),
+            "latest": row.latest.isoformat(timespec="seconds"),
+        }
+        for row in read_store(app, withheld)
+    ]
+    output = app.output(json=as_json)
+    output.rows(rows, ["site", "account", "stream", "bounces", "since", "latest"], "no bounce is withheld")
+    if rows:
+        output.line()
+        output.line(
+            "If what a site says is true: mta bounces apply SITE; if not: mta bounces discard SITE. "
+            "They are applied by themselves when the site bounces as usual again."
+        )
+
+
+@bounces.command("apply")
+@click.argument("site")
+@click.option("--reason", required=True, help="Kept in the audit.")
+@json_option
+@command
+def apply(app: App, site: str, reason: str, as_json: bool) -> None:
+    """Believe bounces of SITE that were withheld: addresses are suppressed, and ratios count.
+
+    Those who were delivered to in the meantime stay out of it. Its bounces are believed until they were usual again.
+    """
+    row = app.client().one("bounces.apply", site=site, reason=reason)
+    _decided(app.output(json=as_json), row, "are believed, and will have their effect in a moment")
+
+
+@bounces.command("discard")
+@click.argument("site")
+@click.option("--reason", required=True, help="Kept in the audit.")
+@json_option
+@command
+def discard(app: App, site: str, reason: str, as_json: bool) -> None:
+    """Forget bounces of SITE that were withheld: they suppress nobody, and count in no ratio.
+
+    The deliveries have bounced all the same; their submitters were told. What SITE bounces from now on is withheld as
+    before.
+    """
+    row = app.client().one("bounces.discard", site=site, reason=reason)
+    _decided(app.output(json=as_json), row, "are forgotten")
+
+
+def _decided(output: Output, row: Mapping[str, Any], what: str) -> None:
+    if output.is_json:
+        output.record(row)
+    if not row["bounces"]:
+        fail(f"no bounce of {row['site']} is withheld; mta bounces withheld shows all", EX_NO)
+    output.line(f"{row['bounces']} bounces of {row['site']} {what}")
 
 
 @bounces.command("letter")

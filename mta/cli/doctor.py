@@ -5,6 +5,7 @@ What is looked for is in `mta.doctor`; what its checks ask of DNS, the store and
 
 import asyncio
 import socket
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import partial
@@ -40,6 +41,8 @@ from mta.queue.model import State
 from mta.storage.integrity import integrity
 from mta.storage.overview import Overview
 from mta.storage.reading import Reader
+from mta.storage.views import WithheldRow
+from mta.storage.withheld import withheld
 
 _SMTP = 25
 _GREETING = 15.0
@@ -275,7 +278,15 @@ async def _waiting(reader: Reader) -> Waiting:
         ],
         held=totals[State.HELD].count if State.HELD in totals else 0,
         due_since=min((one.due_at for one in lanes), default=None),
+        doubted=_by_site(await withheld(reader)),
     )
+
+
+def _by_site(rows: Sequence[WithheldRow]) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    for row in rows:
+        counts[row.site] += row.count
+    return counts
 
 
 def _published(settings: Settings) -> Published:

@@ -23,7 +23,7 @@ from mta.storage.views import LaneRow, Shape, Total
     type=click.Choice([by.value for by in By]),
     default=By.DOMAIN.value,
     show_default=True,
-    help="What the table of ages has a line for; by site, all that waits is read.",
+    help="What the table of ages has a line for.",
 )
 @click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="Lines of a table.")
 @json_option

@@ -13,6 +13,8 @@ from mta.cli.reading import read
 from mta.cli.times import spelled, stamp
 from mta.reputation.rates import Evidence, Limits, fold, judge, slot_of
 from mta.storage.reading import Reader
+from mta.storage.views import WithheldRow
+from mta.storage.withheld import withheld
 
 _COLUMNS = ["account", "stream", "standing", "measure", "window", "part", "whole", "ratio", "warn", "suspend", "says"]
 
@@ -25,15 +27,15 @@ def reputation(app: App, account: str | None, as_json: bool) -> None:
     """Show hard-bounce and complaint ratios over the windows, against the limits, and how everybody stands."""
     limits = assembly.limits(app.loaded().settings)
 
-    async def ask(reader: Reader) -> list[tuple[Standing, list[Evidence]]]:
+    async def ask(reader: Reader) -> tuple[list[tuple[Standing, list[Evidence]]], list[WithheldRow]]:
         now = datetime.now(UTC)
         found = []
         for standing in await reader.known_standings(account):
             slots = await reader.slots(standing, slot_of(now - max(limits.windows)))
             found.append((standing, judge(fold(slots, limits.windows, now), limits)))
-        return found
+        return found, await withheld(reader, account)
 
-    found = read(app, ask)
+    found, doubted = read(app, ask)
     if account is not None and not found:
         fail(f"nothing is known of account {account!r} yet: it has no delivery that ended", EX_NO)
     output = app.output(json=as_json)
@@ -49,6 +51,11 @@ def reputation(app: App, account: str | None, as_json: bool) -> None:
             output.line(
                 f"  when it is mended: mta account reinstate {shlex.quote(standing.account)}{stream} --reason …"
             )
+    for one in doubted:
+        output.line(
+            f"account {one.account}, stream {one.stream}: {one.count} hard bounces at {one.site} since "
+            f"{stamp(one.since)} are not counted yet: mta bounces withheld"
+        )
 
 
 def _named(standing: Standing) -> str:

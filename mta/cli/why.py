@@ -21,7 +21,7 @@ from mta.clock import SystemClock
 from mta.events import Event, EventType
 from mta.events_json import event_to_json
 from mta.mail.address import Mailbox
-from mta.mail.outcome import TlsUse
+from mta.mail.outcome import TlsUse, Try
 from mta.queue.dispatcher import SUSPENDED
 from mta.queue.model import Message, State
 from mta.reputation.suppression import Cause, Suppression
@@ -33,6 +33,8 @@ MOST = 10
 """Messages told of at once; a recipient may have had many."""
 
 _UNDER_TEXT = " " * 23
+_BEFORE_TLS = {"connect", "greeting", "ehlo"}
+"""Stages at which it is not known yet whether there will be TLS."""
 
 _OF_OPERATOR = {Cause.HARD_BOUNCE, Cause.SOFT_BOUNCE, Cause.MANUAL}
 """What may be wrong and is for an operator to mend; who complained or left, stays out."""
@@ -64,8 +66,8 @@ class About:
 def why(app: App, text: str, as_json: bool) -> None:
     """Tell what became of a message.
 
-    Each attempt with host, TLS, reply and time; what holds it now, and until when; what came back later. Of a recipient
-    also whether mail to it is suppressed, and why.
+    Each attempt with host, TLS policy, what the host offered and what was used, reply and time; what holds it now, and
+    until when; what came back later. Of a recipient also whether mail to it is suppressed, and why.
     """
 
     async def ask(reader: Reader) -> tuple[list[Story], int, About | None]:
@@ -220,13 +222,36 @@ def _held_by(row: QueueRow, around: Surroundings, now: datetime) -> Iterator[str
             yield f"it waits for {one.text}" if one.kind in ("schedule", "release_time", "turn") else one.text
 
 
-def _tls(use: TlsUse | None) -> str:
-    """Return what TLS there was, which policy decided it, and what the host proved."""
+def _try_lines(one: Try) -> Iterator[str]:
+    """Yield one host: how far it went, what it said, what it offered and what was used."""
+    speaker = "" if one.remote else " (ours)"
+    took = f", {one.duration.total_seconds():.2f} s" if one.duration else ""
+    where = one.host + (f"[{one.address}]" if one.address else "") + f":{one.port}"
+    yield f"{where}, {_how(one)}{took}: {one.reply}{speaker}"
+    if one.tls is not None and (found := "; ".join(_in_detail(one.tls))):
+        yield f"  {found}"
+
+
+def _how(one: Try) -> str:
+    """Return which TLS there was, which policy decided it, what the host proved, and how far it went."""
+    use = one.tls
     if use is None:
-        return "no TLS"
-    decided = f"by {use.policy}" if not use.is_used else use.policy
+        return f"at {one.stage}" if one.stage in _BEFORE_TLS else f"no TLS, at {one.stage}"
+    if not use.is_used and one.stage == "connect":
+        return f"skipped by {use.policy}"
+    decided = use.policy if use.is_used else f"by {use.policy}"
     proved = (", verified" if use.verified else "") + (f": {use.proof}" if use.proof else "")
-    return f"{use.version or 'no TLS'} ({decided}{proved})"
+    return f"{use.version or 'no TLS'} ({decided}{proved}), at {one.stage}"
+
+
+def _in_detail(use: TlsUse) -> Iterator[str]:
+    if use.offered:
+        # under TLS from the first octet, there is no STARTTLS to offer
+        lacks = "" if use.is_used or "STARTTLS" in use.offered.split() else ", and no STARTTLS"
+        yield f"offered {use.offered}{lacks}"
+    if use.is_used:
+        looked_at = "" if use.verified or use.proof else ", the certificate was not looked at"
+        yield f"used {use.cipher}{looked_at}"
 
 
 def _event_lines(event: Event, whose: str = "") -> list[str]:
@@ -245,10 +270,7 @@ def _event_lines(event: Event, whose: str = "") -> list[str]:
         head += f" (by {event.detail['who']})"
     lines = [head]
     for one in event.tries:
-        speaker = "" if one.remote else " (ours)"
-        took = f", {one.duration.total_seconds():.2f} s" if one.duration else ""
-        where = f"{one.host}[{one.address}]:{one.port}"
-        lines.append(f"  {where}, {_tls(one.tls)}, at {one.stage}{took}: {one.reply}{speaker}")
+        lines += [f"  {line}" for line in _try_lines(one)]
     if not event.tries and event.reply is not None and event.attempt is not None:
         lines.append(f"  no host was tried: {event.reply}")
     return lines

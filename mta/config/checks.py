@@ -185,6 +185,8 @@ def routes(settings: Settings) -> Iterator[Finding]:
             yield Finding(loc, "has both relay and hold", "remove one of them")
         if route.fallback and route.hold:
             yield Finding((*loc, "fallback"), "is for relays, and this route keeps its mail", "remove it")
+        if route.batch and (route.hold or route.fallback):
+            yield Finding((*loc, "batch"), "is for a relay that mail goes to at first", "remove it")
         if route.client_key is not None and route.client_cert is None:
             yield Finding((*loc, "client_key"), "has no client_cert beside it", "add client_cert, or remove it")
         relay = route.relay

@@ -19,8 +19,6 @@ NOT_IN_FORCE: tuple[Loc, ...] = (
     ("http", "public_url"),
     ("http", "tls"),
     ("http", "trusted_proxies"),
-    ("delivery", "batch_above"),
-    ("route", "*", "batch"),
     ("shaping",),
     ("source",),
     ("account", "*", "contact"),

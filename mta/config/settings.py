@@ -285,6 +285,7 @@ class AccountEntry(Part):
     max_connections: Positive | None = None
     first_time_recipients_per_day: Count | None = None
     pool: AccountName = "main"
+    may_waive_tls: bool = False
     tracking: Tracking = Tracking()
     allow_from: tuple[Network, ...] = ()
     webhook: Webhook | None = None

@@ -1,4 +1,4 @@
-"""Commands about whom we write to, and who may write: suppression lists and standings."""
+"""Commands about whom we write to, and who may write: suppression lists, bounces that are doubted, and standings."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
@@ -55,6 +55,8 @@ class StandingCommands:
         return {
             "suppression.add": self._add,
             "suppression.remove": self._remove,
+            "bounces.apply": self._apply,
+            "bounces.discard": self._discard,
             "account.suspend": self._suspend,
             "account.reinstate": self._reinstate,
         }
@@ -71,6 +73,14 @@ class StandingCommands:
         account, mailbox = str(arguments["account"]), _mailbox(arguments)
         removed = await self._desk.remove_suppression(account, mailbox, who, str(arguments["reason"]))
         return {"address": str(mailbox), "account": account, "removed": removed}
+
+    async def _apply(self, arguments: Mapping[str, Any], who: str) -> Mapping[str, Any]:
+        site = _site(arguments)
+        return {"site": site, "bounces": await self._desk.believe(site, who, _reason(arguments))}
+
+    async def _discard(self, arguments: Mapping[str, Any], who: str) -> Mapping[str, Any]:
+        site = _site(arguments)
+        return {"site": site, "bounces": await self._desk.disbelieve(site, who, _reason(arguments))}
 
     async def _suspend(self, arguments: Mapping[str, Any], who: str) -> Mapping[str, Any]:
         account, stream = self._account(arguments), _stream(arguments)
@@ -102,6 +112,18 @@ def _mailbox(arguments: Mapping[str, Any]) -> Mailbox:
         return Mailbox.parse(str(arguments["address"]), utf8=True)
     except ValueError as error:
         raise CommandFailed(str(error), EX_DATAERR) from None
+
+
+def _site(arguments: Mapping[str, Any]) -> str:
+    if not (site := str(arguments.get("site") or "")):
+        raise CommandFailed("say which site; mta bounces withheld shows all", EX_DATAERR)
+    return site
+
+
+def _reason(arguments: Mapping[str, Any]) -> str:
+    if not (reason := str(arguments.get("reason") or "")[:500]):
+        raise CommandFailed("say why: mta audit shows it", EX_DATAERR)
+    return reason
 
 
 def _stream(arguments: Mapping[str, Any]) -> str:

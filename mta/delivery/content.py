@@ -35,7 +35,9 @@ class Shape:
         """Look at a letter."""
         header = letter.signature + letter.content.header
         pieces = (header, _CRLF, *letter.content.body)
-        paths = (letter.recipient.mailbox, *([letter.reverse_path] if letter.reverse_path else []))
+        paths = [letter.recipient.mailbox, *([letter.reverse_path] if letter.reverse_path else [])]
+        if letter.others:
+            paths += [one.mailbox for one in letter.others]
         return cls(
             size=sum(map(len, pieces)),
             eight_bit=not all(piece.isascii() for piece in pieces),

@@ -7,7 +7,7 @@ each resolver has to show both that it knows a signed name and that it refuses o
 
 import asyncio
 import ipaddress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
 from typing import Protocol
@@ -66,6 +66,8 @@ class DnssecProof:
     validates: bool
     reason: str
     """For the log and the doctor: what was seen, and what to do."""
+    is_passing: bool = False
+    """A resolver did not answer; what it would have shown is not known."""
 
 
 _REMEDY = "DANE is off; run a validating resolver such as unbound on this machine and name it in delivery.resolvers"
@@ -103,9 +105,9 @@ async def prove(servers: tuple[Server, ...], asker: Asker, probe: Probe | None =
     if not servers:
         return DnssecProof(False, f"no resolver is configured: {_REMEDY}")
     for server in servers:
-        objection = await _objection(server, asker, probe or Probe())
-        if objection is not None:
-            return DnssecProof(False, f"the resolver {_shown(server)} {objection}: {_REMEDY}")
+        found = await _objection(server, asker, probe or Probe())
+        if found is not None:
+            return replace(found, reason=f"the resolver {_shown(server)} {found.reason}: {_REMEDY}")
     listed = ", ".join(map(_shown, servers))
     return DnssecProof(True, f"DNSSEC is validated by {listed}; DANE is on")
 
@@ -121,20 +123,23 @@ def servers_in_use(settings: ResolverSettings) -> tuple[Server, ...]:
     return tuple(Server(str(one), _DNS_PORT) for one in known.nameservers)
 
 
-async def _objection(server: Server, asker: Asker, probe: Probe) -> str | None:
+async def _objection(server: Server, asker: Asker, probe: Probe) -> DnssecProof | None:
     """Return what speaks against one resolver."""
     if not _is_loopback(server.address):
-        return "is not on this machine, so that its word on DNSSEC may be forged on the way"
-    seen = Seen.TROUBLE
+        return DnssecProof(False, "is not on this machine, so that its word on DNSSEC may be forged on the way")
+    if not probe.signed:
+        return DnssecProof(False, "cannot be tested")
+    seen = []
     for name, type in probe.signed:
-        seen = await asker.ask(server, name, type)
-        if seen is Seen.VALIDATED:
+        seen.append(await asker.ask(server, name, type))
+        if seen[-1] is Seen.VALIDATED:
             break
     else:
-        return f"does not validate DNSSEC ({probe.signed[-1][0]}: {seen})" if probe.signed else "cannot be tested"
+        silent = all(one in (Seen.TROUBLE, Seen.REFUSED) for one in seen)
+        return DnssecProof(False, f"does not validate DNSSEC ({probe.signed[-1][0]}: {seen[-1]})", silent)
     for name, type in probe.broken:
-        if (seen := await asker.ask(server, name, type)) in (Seen.VALIDATED, Seen.UNVALIDATED):
-            return f"answers for {name}, whose signatures are broken on purpose"
+        if await asker.ask(server, name, type) in (Seen.VALIDATED, Seen.UNVALIDATED):
+            return DnssecProof(False, f"answers for {name}, whose signatures are broken on purpose")
     return None
 
 

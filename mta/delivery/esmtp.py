@@ -84,14 +84,19 @@ def mail_command(letter: Letter, shape: Shape, offers: Offers, *, requiretls: bo
     return " ".join([f"MAIL FROM:<{letter.reverse_path or ''}>", *parameters]).encode()
 
 
-def rcpt_command(recipient: Recipient, offers: Offers) -> bytes:
-    """Return the RCPT command without its line end. Parameters that the host does not offer are left out."""
+def rcpt_command(recipient: Recipient, offers: Offers, *, named: bool = False) -> bytes:
+    """Return the RCPT command without its line end. Parameters that the host does not offer are left out.
+
+    `named`: a report has to name the recipient as we know it, also one that was forwarded (RFC 3461 §4.2).
+    """
     parameters = []
     if offers.dsn and recipient.notify != DEFAULT_NOTIFY:
         parameters.append("NOTIFY=" + ",".join(one for one in Notify if one in recipient.notify))
     if offers.dsn and recipient.orcpt and recipient.orcpt.isascii():
         kind, _, address = recipient.orcpt.partition(";")
         parameters.append(f"ORCPT={kind};{xtext(address)}")
+    elif offers.dsn and named and recipient.mailbox.is_ascii:
+        parameters.append(f"ORCPT=rfc822;{xtext(str(recipient.mailbox))}")
     return " ".join([f"RCPT TO:<{recipient.mailbox}>", *parameters]).encode()
 
 

@@ -17,6 +17,8 @@ from mta.mail.reply import Reply
 # numbers of OpenSSL's verification (x509_vfy.h)
 _DATES = frozenset({9, 10})
 _NAMES = frozenset({62, 64})
+_ACCIDENTS = frozenset({None, "TLSV1_ALERT_INTERNAL_ERROR", "UNEXPECTED_EOF_WHILE_READING"})
+"""Reasons why a handshake fails that speak of a moment."""
 
 
 def heard(said: SMTPResponse) -> Reply:
@@ -60,7 +62,15 @@ def refused(stage: Stage, error: Exception, limit: timedelta) -> Refused:
             reply = told(failures.CONNECTION_LOST, _why(error))
     # nothing but MTA-STS has certificates judged by the handshake itself
     failed = PolicyType.STS if isinstance(error, ssl.SSLCertVerificationError) else None
-    return Refused(Verdict(stage, reply, remote, False, plaintext_may_work, failure, failed))
+    return Refused(Verdict(stage, reply, remote, False, plaintext_may_work, failure, failed, is_unfit(error)))
+
+
+def is_unfit(error: Exception) -> bool:
+    """Whether a handshake failed because the two sides have no TLS in common, rather than by an accident."""
+    # of other libraries within OpenSSL are errors about files of ours
+    if not isinstance(error, ssl.SSLError) or error.library != "SSL":
+        return False
+    return not isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError)) and error.reason not in _ACCIDENTS
 
 
 def tls_failure(error: Exception) -> TlsFailure:

@@ -36,6 +36,8 @@ class Route:
     """Whose mail goes this way; None: everybody's."""
     is_fallback: bool = False
     """Only what the domain's own hosts do not take from us goes this way."""
+    batch: bool = False
+    """Recipients of one message that go this way may share a transaction."""
 
     def matches(self, domain: str, account: str = "") -> bool:
         """Whether an account's mail for a domain goes this way."""
@@ -88,9 +90,18 @@ class MxRouter:
 
     def held(self, domain: str, account: str = "") -> str | None:
         """Return why mail for a domain is kept, when the first route that matches says so."""
-        matching = (route for route in self._routes if route.matches(domain, account) and not route.is_fallback)
-        first = next(matching, None)
+        first = self._first(domain, account)
         return first.to.reason if first is not None and isinstance(first.to, Hold) else None
+
+    def batch_relay(self, domain: str, account: str = "") -> str | None:
+        """Return the relay that mail for a domain goes to in batches, when the first route that matches says so."""
+        first = self._first(domain, account)
+        return _relay(first.to, ()).name if first is not None and first.batch and isinstance(first.to, Host) else None
+
+    def _first(self, domain: str, account: str) -> Route | None:
+        """Return the route that decides where mail goes at first; None: DNS does."""
+        matching = (route for route in self._routes if route.matches(domain, account) and not route.is_fallback)
+        return next(matching, None)
 
     async def route(self, domain: str, account: str = "") -> Site | Hold | Bounced | Deferred:
         """Return where an account's mail for a domain goes, or why it goes nowhere (RFC 5321 §5.1, RFC 7505 §4)."""

@@ -107,10 +107,6 @@ class _Facts:
         return Case(demand, self.domain, policies, tuple(flaws))
 
 
-def _nobody(account: str) -> bool:
-    return False
-
-
 class TlsPolicies:
     """The policies of the real world."""
 
@@ -120,22 +116,24 @@ class TlsPolicies:
         clock: Clock,
         names: Names | None = None,
         sts: Callable[[str], Awaitable[Sts]] | None = None,
-        may_waive: Callable[[str], bool] = _nobody,
+        waivers: frozenset[str] = frozenset(),
         *,
         awaits_proof: bool = False,
     ) -> None:
         """Without `names` there is no DANE, without `sts` no MTA-STS. DANE is off until `believe` heard a proof.
 
-        `may_waive` tells whether an account's `TLS-Required: No` is obeyed (RFC 8689 §4.2.2). With `awaits_proof`,
-        hosts found through DNS wait until `believe` was told anything at all: what a restart finds in the queue would
-        else go out without DANE.
+        `waivers` are the accounts whose `TLS-Required: No` is obeyed (RFC 8689 §4.2.2). With `awaits_proof`, hosts
+        found through DNS wait until `believe` was told anything at all: what a restart finds in the queue would else
+        go out without DANE.
         """
         self._configured = configured
         self._clock = clock
         self._names = names
         self._sts = sts
-        self._may_waive = may_waive
+        self._waivers = waivers
         self._validates = False
+        self._passing = ""
+        """Why DNSSEC is not to be had now, when it may be had later."""
         self._heard = asyncio.Event()
         if not awaits_proof:
             self._heard.set()
@@ -144,10 +142,15 @@ class TlsPolicies:
 
     def believe(self, proof: DnssecProof) -> None:
         """Use DANE from now on, or no more. What the resolver said before is not believed for longer than `KEPT`."""
-        if proof.validates != self._validates:
-            self._validates = proof.validates
+        passing = proof.reason if proof.is_passing else ""
+        if (proof.validates, passing) != (self._validates, self._passing):
+            self._validates, self._passing = proof.validates, passing
             self._known.clear()
         self._heard.set()
+
+    def replace_waivers(self, accounts: frozenset[str]) -> None:
+        """Obey `TLS-Required: No` of other accounts from now on."""
+        self._waivers = accounts
 
     async def of(self, host: Host, letter: Letter) -> Case:
         """Return what a connection to a host must prove for a letter. Raises StoreUnavailable."""
@@ -161,13 +164,14 @@ class TlsPolicies:
         return facts.case(Wish(require=require, optional=self._waives(letter)))
 
     def _waives(self, letter: Letter) -> bool:
-        return bool(_OPTIONAL.search(letter.content.header)) and self._may_waive(letter.message.account)
+        return letter.message.account in self._waivers and _OPTIONAL.search(letter.content.header) is not None
 
     async def _find(self, key: tuple[str, Host]) -> _Facts:
         domain, host = key
         dane, surely = await self._dane(domain, host)
         sts = Sts() if self._sts is None or host.trusted else await self._sts(domain)
-        situation = Situation(host.name, self._configured, _route_level(host), dane, sts.policy, surely)
+        unsure = _may_be_known_later(sts) or ("" if surely else self._passing)
+        situation = Situation(host.name, self._configured, _route_level(host), dane, sts.policy, surely, unsure=unsure)
         whose = "" if host.trusted else domain
         # trouble is asked about again at once, by whoever comes next
         until = self._clock.monotonic() + (KEPT if dane.state is not DaneState.TROUBLE else 0)
@@ -197,6 +201,11 @@ class TlsPolicies:
         secure = answer.secure and named
         asked = Asked(host.name, host.port, secure, domain, answer.canonical if secure else "")
         return await find(asked, self._names), secure
+
+
+def _may_be_known_later(sts: Sts) -> str:
+    """Return why a domain's policy, or its update, cannot be had now; empty when it is known what there is."""
+    return sts.why if sts.failure in (None, TlsFailure.STS_POLICY_FETCH_ERROR) else ""
 
 
 def _route_level(host: Host) -> Level:

@@ -59,8 +59,14 @@ class Pool(Generic[C]):
         self._clock = clock
         self._places = asyncio.Semaphore(limits.max_connections)
         self._waiting = 0
+        self._open = 0
         self._idle: dict[Host, deque[tuple[C, float]]] = {}
         self._closed = False
+
+    @property
+    def open(self) -> int:
+        """How many connections there are: in use, idle, or being opened."""
+        return self._open
 
     @property
     def idle(self) -> int:
@@ -76,9 +82,11 @@ class Pool(Generic[C]):
             await self._places.acquire()
         finally:
             self._waiting -= 1
+        self._open += 1
 
     def release(self) -> None:
         """Give back the place of a connection that did not come about."""
+        self._open -= 1
         self._places.release()
 
     def has(self, host: Host) -> bool:
@@ -142,7 +150,7 @@ class Pool(Generic[C]):
             for one in idle:
                 group.create_task(one.leave(limit))
         for _ in idle:
-            self._places.release()
+            self.release()
 
     def _make_way(self) -> None:
         """End the connection that has been idle for longest."""
@@ -156,4 +164,4 @@ class Pool(Generic[C]):
 
     def _end(self, connection: C) -> None:
         connection.farewell()
-        self._places.release()
+        self.release()

@@ -286,6 +286,9 @@ class DnsResolver:
         except (dns.exception.DNSException, OSError, EOFError, ValueError) as error:
             # a name too long after DNAME, a chain too long, no socket
             return _Finding(_Kind.TROUBLE, why=f"{type(error).__name__}: {error}"[:_WHY])
+        if answer.response.flags & dns.flags.TC:
+            # dnspython asks again over TCP, and believes what comes then: no records would mean that there are none
+            return _Finding(_Kind.TROUBLE, why="half an answer, also over TCP")
         ttl = answer.chaining_result.minimum_ttl
         if answer.rrset is not None:
             return _Finding(
@@ -293,6 +296,8 @@ class DnsResolver:
             )
         if _is_referral(answer):
             return _Finding(_Kind.TROUBLE, why="a referral instead of an answer; is the name server a resolver?")
+        if any(rrset.rdtype == rdtype for rrset in answer.response.answer):
+            return _Finding(_Kind.TROUBLE, why="records of another name instead of an answer")
         return _Finding(_Kind.EMPTY, ttl=ttl, secure=_is_secure(answer), canonical=_canonical(answer))
 
 

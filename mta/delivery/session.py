@@ -13,6 +13,7 @@ from aiosmtplib import SMTPException, SMTPResponseException
 
 from mta.clock import Clock
 from mta.delivery import mishap
+from mta.delivery.batch import Batch
 from mta.delivery.contexts import Contexts
 from mta.delivery.dial import Reached
 from mta.delivery.esmtp import Offers
@@ -75,6 +76,7 @@ class Session:
         self._starttls_offered = False
         self._tls: ssl.SSLObject | None = None
         self._judgement = Judgement()
+        self._use: TlsUse | None = None
         self._greeted = False
         self._last = 0.0
         self._talk = Talk(Client(reached.socket, terms.ehlo_name, terms.timeouts), terms.timeouts)
@@ -95,6 +97,11 @@ class Session:
         return self._tls is not None
 
     @property
+    def tls_version(self) -> str:
+        """As `ssl` names it; empty when there is no TLS."""
+        return "" if self._tls is None else self._tls.version() or ""
+
+    @property
     def will_notify(self) -> bool:
         """Whether the host takes the DSN parameters, and with them the duty to notify."""
         return self._offers.dsn
@@ -106,16 +113,24 @@ class Session:
 
     def use(self, word: str) -> TlsUse | None:
         """Return the TLS that there is, under the policy that decided; None before the host said what it offers."""
+        known = self._use
+        # nothing of it changes from one transaction to the next
+        if known is None or known.policy != word:
+            known = self._use = self._used(word)
+        return known
+
+    def _used(self, word: str) -> TlsUse | None:
         if self._tls is None and not self._greeted:
             return None
-        keywords = self._offers.keywords
-        offered = tuple(sorted({*keywords, "STARTTLS"})) if self._starttls_offered else keywords
+        limit = self._offers.size
+        words = {f"SIZE={limit}" if word == "SIZE" and limit else word for word in self._offers.keywords}
+        offered = " ".join(sorted({*words, "STARTTLS"} if self._starttls_offered else words))
         if self._tls is None:
             after = self.wanted.after
             return TlsUse("", "", word, proof="" if after is None else after.reply.text, offered=offered)
         cipher = self._tls.cipher()
         verified, why = self._judgement.verified, self._judgement.why
-        return TlsUse(self._tls.version() or "", cipher[0] if cipher else "", word, verified, why, offered)
+        return TlsUse(self.tls_version, cipher[0] if cipher else "", word, verified, why, offered)
 
     async def open(self) -> None:
         """Hear the greeting, greet, secure, authenticate.
@@ -150,6 +165,20 @@ class Session:
         except Refused as refused:
             self.drop()
             return refused.verdict
+        except BaseException:
+            self.drop()
+            raise
+        finally:
+            self._last = self._terms.clock.monotonic()
+
+    async def transact_batch(
+        self, letter: Letter, still_ours: StillOurs, *, requiretls: bool = False
+    ) -> tuple[Verdict | None, ...]:
+        """As `transact`, for several recipients: a verdict for each, None for those that are to be sent next."""
+        self.used += 1
+        batch = Batch(self._talk, self._offers, letter, still_ours, lmtp=self.host.lmtp)
+        try:
+            return await batch.run_all(requiretls=requiretls)
         except BaseException:
             self.drop()
             raise
@@ -229,9 +258,7 @@ class Session:
             self._starttls_offered = True
             return True
         if self.demand.encrypted:
-            # without TLS there is no REQUIRETLS either, and waiting helps nobody (RFC 8689 §4.2.1)
-            why = failures.NO_REQUIRETLS if self.demand.requiretls else failures.TLS_NOT_OFFERED
-            reply = told(why, self.host.name)
+            reply = told(failures.TLS_NOT_OFFERED, self.host.name)
             raise Refused(Verdict(Stage.STARTTLS, reply, failure=TlsFailure.STARTTLS_NOT_SUPPORTED))
         return False
 

@@ -72,6 +72,8 @@ class Situation:
     named_surely: bool = False
     """The host's name was learnt through validated MX records, or from the operator."""
     wish: Wish = field(default_factory=Wish)
+    unsure: str = ""
+    """Why what would prove the host's name cannot be had now, and may be had later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +144,8 @@ class Skipped:
     word: PolicyWord
     failure: TlsFailure
     why: str
+    for_good: bool = False
+    """Waiting helps nobody: the message requires TLS, and it is certain that this host is out (RFC 8689 §4.2.1)."""
 
 
 def combine(situation: Situation) -> Demand | Skipped:
@@ -156,7 +160,8 @@ def combine(situation: Situation) -> Demand | Skipped:
     demand = own
     for part in parts:
         if isinstance(part, Skipped):
-            return part
+            unsure = part.failure is TlsFailure.DNSSEC_INVALID or situation.unsure
+            return replace(part, for_good=wish.require and not unsure)
         if part is not None:
             demand = _both(demand, part)
     return demand
@@ -212,7 +217,9 @@ def _by_requiretls(situation: Situation) -> Demand | Skipped | None:
     host = situation.host
     by_sts = situation.sts is not None and situation.sts.mode is not Mode.NONE and situation.sts.allows(host)
     if not (situation.named_surely or by_sts):
-        why = f"neither DNSSEC nor MTA-STS proves that {host} is the domain's host, and the message requires TLS"
+        why = f"neither DNSSEC nor MTA-STS proves that {host} is the domain's host"
+        if situation.unsure:
+            why = f"{why}, and it may yet: {situation.unsure}"
         return Skipped(PolicyWord.REQUIRETLS, TlsFailure.VALIDATION_FAILURE, why)
     if situation.dane.state is DaneState.USABLE:
         return Demand(Level.ENCRYPT, PolicyWord.REQUIRETLS, host, requiretls=True)  # DANE proves the certificate

@@ -4,8 +4,8 @@ in `policies`.
 """
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from mta.clock import Clock
@@ -21,11 +21,11 @@ from mta.delivery.resolver import Resolver
 from mta.delivery.session import Session, Terms, Wanted
 from mta.delivery.shaky import Shaky
 from mta.delivery.tls_failure import TlsFailure
-from mta.delivery.tls_ledger import TlsLedger
+from mta.delivery.tls_ledger import TlsCounts, TlsLedger
 from mta.delivery.tls_policy import Demand, Skipped
 from mta.delivery.tls_report import Tallies
 from mta.delivery.transaction import StillOurs
-from mta.delivery.verdict import CLOSING, Decision, Refused, Stage, Verdict, decide
+from mta.delivery.verdict import CLOSING, Decision, Refused, Stage, Verdict, decide, is_requiretls
 from mta.mail import failures
 from mta.mail.outcome import Bounced, Deferred, Delivered, Outcome, TlsUse, Try
 from mta.mail.reply import Reply
@@ -77,8 +77,9 @@ class SmtpTransport:
         policies: HostPolicies | None = None,
         tallies: Tallies | None = None,
         is_about_us: Callable[[Reply], bool] = _never,
+        metrics: TlsCounts | None = None,
     ) -> None:
-        """Without `policies` there is neither DANE nor MTA-STS. `tallies` count for TLS reports.
+        """Without `policies` there is neither DANE nor MTA-STS. `tallies` count for TLS reports, `metrics` for us.
 
         `is_about_us` tells of a refusal whether it speaks of our reputation, so that a fall-back relay may do better.
         """
@@ -92,7 +93,9 @@ class SmtpTransport:
             terms=Terms(settings.ehlo_name, self._contexts, settings.timeouts, clock),
             patience=Patience(settings.timeouts.connect),
             shaky=Shaky(clock),
-            ledger=TlsLedger(tallies if tallies is not None else Tallies(), clock, counts=tallies is not None),
+            ledger=TlsLedger(
+                tallies if tallies is not None else Tallies(), clock, counts=tallies is not None, metrics=metrics
+            ),
             is_about_us=is_about_us,
         )
 
@@ -108,9 +111,29 @@ class SmtpTransport:
                 raise
             return attempt.out_of_time()
 
+    async def deliver_batch(self, letter: Letter, site: Site, still_ours: StillOurs) -> tuple[Outcome | None, ...]:
+        """Make one transaction for all recipients of a letter, at the first host that answers for them.
+
+        Returns an outcome for each in their order, None for those that the host wants in the next transaction.
+        """
+        attempt = _BatchAttempt(self._tools, letter, still_ours)
+        limit = self._tools.settings.timeouts.attempt
+        try:
+            async with asyncio.timeout(limit.total_seconds()) as deadline:
+                return await attempt.run_all(site)
+        except TimeoutError:
+            if not deadline.expired():
+                raise
+            return attempt.all_out_of_time()
+
     def forget_certificates(self) -> None:
         """Read the files of our certificates, and of trust anchors, again when they are next needed."""
         self._contexts.forget()
+
+    @property
+    def connections(self) -> int:
+        """How many connections there are: in use, idle, or being opened."""
+        return self._tools.pool.open
 
     async def tend(self) -> None:
         """End connections that have been idle for too long; runs until cancelled."""
@@ -198,12 +221,15 @@ class _Attempt:
         self._word = case.demand.word
         self._count(session, case)
         try:
-            verdict = await session.transact(self._letter, self._still_ours, requiretls=case.demand.requiretls)
+            verdict = await self._say(session, requiretls=case.demand.requiretls)
         finally:
             # whatever ended it dropped the session, which then is not kept
             self._tools.pool.give_back(session)
         self._session = None
         return verdict
+
+    def _say(self, session: Session, *, requiretls: bool) -> Coroutine[None, None, Verdict]:
+        return session.transact(self._letter, self._still_ours, requiretls=requiretls)
 
     def _count(self, session: Session, case: Case) -> None:
         """One connection counts once for each domain whose mail it carries."""
@@ -241,7 +267,8 @@ class _Attempt:
         if isinstance(case.demand, Skipped):
             self._word = case.demand.word
             self._tools.ledger.skipped(case, host.name)
-            self._note_host(host, Verdict(Stage.CONNECT, told(failures.TLS_POLICY, case.demand.why)))
+            verdict = Verdict(Stage.CONNECT, told(failures.TLS_POLICY, case.demand.why), unfit=case.demand.for_good)
+            self._note_host(host, verdict, TlsUse("", "", str(self._word)))
             return None
         self._word = case.demand.word
         found = await self._tools.addresses.of(host)
@@ -333,11 +360,13 @@ class _Attempt:
         except Refused as refused:
             self._tools.pool.release()
             self._session = None
+            self._tools.ledger.refused(refused.verdict)
             self._note(session, refused.verdict)
             return None, refused.verdict
         except BaseException:
             self._tools.pool.release()
             raise
+        self._tools.ledger.opened(session.tls_version)
         return session, None
 
     # what is kept
@@ -351,10 +380,19 @@ class _Attempt:
         tries = tuple(self._tries)
         if site.hosts and all(host in self._hopeless and not host.trusted for host in site.hosts):
             return Bounced(told(failures.NO_HOST, "; ".join(self._hopeless.values())), tries)
-        if tries and all(one.reply.status == failures.NO_REQUIRETLS.status and not one.remote for one in tries):
-            return Bounced(tries[-1].reply, tries)
+        if (unfit := self._unfit_for_requiretls(site)) is not None:
+            return Bounced(unfit.reply, tries)
         spoken = next((one.reply for one in reversed(tries) if one.remote), None)
         return Deferred(spoken or (tries[-1].reply if tries else failures.NO_CONNECTION), tries)
+
+    def _unfit_for_requiretls(self, site: Site) -> Try | None:
+        """Return the last host that cannot have what the message demands, when that is all that keeps it here."""
+        unfit = [one for one in self._tries if not one.remote and is_requiretls(one.reply)]
+        nowhere = {host.name for host in self._hopeless if not host.trusted}
+        is_certain = all(one in unfit or one.host in nowhere for one in self._tries)
+        asked = {one.host for one in self._tries}
+        are_all = all(host.name in asked for host in (*site.hosts, *site.fallback))
+        return unfit[-1] if unfit and is_certain and are_all else None
 
     def _is_about_us(self, outcome: Outcome) -> bool:
         """Whether another way may do better: the host itself refused, and what it refused is who we are."""
@@ -366,9 +404,75 @@ class _Attempt:
         took = timedelta(seconds=self._tools.clock.monotonic() - self._began)
         self._record(session.host, session.address, verdict, session.use(str(self._word)), took)
 
-    def _note_host(self, host: Host, verdict: Verdict) -> None:
-        self._record(host, "", verdict, None, timedelta(seconds=self._tools.clock.monotonic() - self._began))
+    def _note_host(self, host: Host, verdict: Verdict, tls: TlsUse | None = None) -> None:
+        """Note a host that was not connected to; `tls` names the policy if one forbade it."""
+        self._record(host, "", verdict, tls, timedelta(seconds=self._tools.clock.monotonic() - self._began))
 
     def _record(self, host: Host, address: str, verdict: Verdict, tls: TlsUse | None, took: timedelta) -> None:
         port = 0 if host.socket is not None else host.port
+        if self._letter.message.requiretls:
+            verdict = verdict.for_requiretls()
         self._tries.append(Try(host.name, address, port, str(verdict.stage), verdict.reply, verdict.remote, tls, took))
+
+
+class _BatchAttempt(_Attempt):
+    """As an attempt, for a letter with several recipients. Who has no answer yet is named at the next host."""
+
+    def __init__(self, tools: Tools, letter: Letter, still_ours: StillOurs) -> None:
+        super().__init__(tools, letter, still_ours)
+        self._recipients = letter.recipients
+        self._named = list(range(len(self._recipients)))
+        """Whom the letter is for now, by their places."""
+        self._outcomes: list[Outcome | None] = [None] * len(self._recipients)
+
+    async def run_all(self, site: Site) -> tuple[Outcome | None, ...]:
+        """Return an outcome for each recipient; None for those that are to be sent next."""
+        await self._walk(site.hosts)
+        if site.fallback:
+            about_us = [place for place, one in enumerate(self._outcomes) if one is not None and self._is_about_us(one)]
+            self._name(sorted({*self._named, *about_us}))
+            if self._named:
+                await self._walk(site.fallback)
+        for place in self._named:
+            self._outcomes[place] = self._outcomes[place] or self._nobody_answered(site)
+        return tuple(self._outcomes)
+
+    def all_out_of_time(self) -> tuple[Outcome | None, ...]:
+        """The deadline of the attempt has passed."""
+        outcome = self.out_of_time()
+        for place in self._named:
+            self._outcomes[place] = outcome
+        return tuple(self._outcomes)
+
+    async def _say(self, session: Session, *, requiretls: bool) -> Verdict:
+        """Return what was said of those that are named at the next host, or, when there are none, of any."""
+        verdicts = await session.transact_batch(self._letter, self._still_ours, requiretls=requiretls)
+        left: dict[int, Verdict] = {}
+        for place, verdict in zip(self._named, verdicts, strict=True):
+            if verdict is None:
+                continue
+            outcome = super()._conclude(session, verdict)
+            self._tries.pop()  # it belongs to the story of this one only
+            if outcome is None:
+                left[place] = verdict
+            else:
+                self._outcomes[place] = outcome
+        self._name(left)
+        return next(iter(left.values()), None) or next(one for one in verdicts if one is not None)
+
+    def _conclude(self, session: Session, verdict: Verdict) -> Outcome | None:
+        if self._named:
+            self._note(session, verdict)
+            return None
+        return next(one for one in self._outcomes if one is not None)
+
+    def _name(self, places: Iterable[int]) -> None:
+        self._named = list(places)
+        if self._named:
+            first, *others = (self._recipients[place] for place in self._named)
+            self._letter = replace(self._letter, recipient=first, others=tuple(others))
+
+    def _is_about_us(self, outcome: Outcome) -> bool:
+        if isinstance(outcome, Delivered) or (isinstance(outcome, Deferred) and outcome.in_doubt):
+            return False
+        return bool(outcome.tries) and outcome.tries[-1].remote and self._tools.is_about_us(outcome.reply)

@@ -1,10 +1,12 @@
 """What came of one connection, and what that means for the delivery: the rules, apart from all speaking."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from mta.delivery.replies import told
 from mta.delivery.tls_failure import TlsFailure
 from mta.delivery.tls_report import PolicyType
+from mta.mail import failures
 from mta.mail.reply import Reply
 
 CLOSING = 421
@@ -41,6 +43,25 @@ class Verdict:
     """What is wrong with the host's TLS, when that decided."""
     failed: PolicyType | None = None
     """The one policy that the host's certificate does not meet; None: any that wants TLS."""
+    unfit: bool = False
+    """The host and we have no TLS in common, or a policy rules it out: that will not mend itself in a moment."""
+
+    @property
+    def lacks_tls(self) -> bool:
+        """Whether it is certain that the host does not prove itself under TLS, rather than that it is in trouble."""
+        if self.failure is TlsFailure.STARTTLS_NOT_SUPPORTED:
+            return not self.remote or self.reply.is_permanent
+        return self.unfit or self.failed is not None
+
+    def for_requiretls(self) -> "Verdict":
+        """Return what it means for a message that requires TLS: what is certain is no reason to wait (RFC 8689 §4.2.1).
+
+        A certificate that was found bad, no common version, no STARTTLS: all of that is "encryption needed".
+        """
+        if not self.lacks_tls:
+            return self
+        why = str(self.reply) if self.remote else self.reply.text
+        return replace(self, reply=told(failures.ENCRYPTION_NEEDED, why), remote=False)
 
 
 class Refused(Exception):
@@ -62,6 +83,7 @@ class Decision(StrEnum):
 
 _ABOUT_US = frozenset({Stage.CONNECT, Stage.GREETING, Stage.EHLO, Stage.STARTTLS, Stage.AUTH})
 _HARMLESS = frozenset({Stage.MAIL, Stage.RCPT})
+_REQUIRETLS = frozenset({failures.NO_REQUIRETLS.status, failures.ENCRYPTION_NEEDED.status})
 
 
 def decide(verdict: Verdict) -> Decision:
@@ -83,3 +105,8 @@ def decide(verdict: Verdict) -> Decision:
     if verdict.stage is Stage.DOT and verdict.remote and verdict.reply.is_positive:
         return Decision.DELIVERED
     return Decision.DEFERRED
+
+
+def is_requiretls(reply: Reply) -> bool:
+    """Whether a reply of ours says that a host cannot have a message that requires TLS."""
+    return reply.status in _REQUIRETLS

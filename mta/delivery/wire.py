@@ -12,11 +12,12 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import cast
+from typing import Literal, cast
 
 from aiosmtplib import SMTP, SMTPResponseException, SMTPServerDisconnected
 from aiosmtplib.protocol import SMTPProtocol
 from aiosmtplib.response import SMTPResponse
+from aiosmtplib.typing import Default
 
 from mta.delivery.limits import Timeouts
 from mta.delivery.verdict import Stage
@@ -57,8 +58,12 @@ class Wire(SMTPProtocol):
     @property
     def is_quiet(self) -> bool:
         """Whether the connection stands, and everything the host said was asked for and heard."""
-        heard = not (self._replies or self._lines or self._buffer or self.out_of_turn or self._fault)
-        return self.is_connected and heard and not self._expected
+        return self.is_connected and not self._has_surplus and not self._expected
+
+    @property
+    def _has_surplus(self) -> bool:
+        """Whether the host said more than was read."""
+        return bool(self._replies or self._lines or self._buffer or self.out_of_turn or self._fault)
 
     @property
     def is_awaiting(self) -> bool:
@@ -88,6 +93,20 @@ class Wire(SMTPProtocol):
         """End the content, which ended in CRLF (RFC 5321 §4.1.1.4), with what is left of it in the same write."""
         self._expect(1, last + b".\r\n")
 
+    def expect(self, count: int) -> None:
+        """The last octets of the content, which follow, are answered by so many replies more (RFC 2033 §4.2)."""
+        self._expected += count
+
+    def write(self, data: bytes) -> None:
+        """Write octets. What the host did wrong before explains more than that the connection is closed for it."""
+        self.check()
+        super().write(data)
+
+    def check(self) -> None:
+        """Raise Garbled if that is why the connection was closed."""
+        if self._fault is not None:
+            raise self._fault
+
     async def send_block(self, block: bytes) -> None:
         """Write content and wait until most of it is gone."""
         self.write(block)
@@ -115,8 +134,7 @@ class Wire(SMTPProtocol):
     async def next_reply(self) -> SMTPResponse:
         """As `read_response`, for a caller who limits the time."""
         while not self._replies:
-            if self._fault is not None:
-                raise self._fault
+            self.check()
             if self.transport is None:
                 raise SMTPServerDisconnected(str(self._error or "")) from self._error
             self._waiter = self._loop.create_future()
@@ -130,10 +148,11 @@ class Wire(SMTPProtocol):
         reply = await self.execute_command(b"STARTTLS", timeout=timeout)
         if reply.code != _READY:
             raise SMTPResponseException(reply.code, reply.message)
+        # also when it has closed since, or said so much that we did: a loss leads to plaintext, this must not
+        if self._has_surplus:
+            raise Injected("octets behind the reply to STARTTLS")
         if self.transport is None or self.transport.is_closing():
             raise SMTPServerDisconnected(str(self._error or ""))
-        if not self.is_quiet:
-            raise Injected("octets behind the reply to STARTTLS")
         transport = await self._loop.start_tls(
             cast(asyncio.WriteTransport, self.transport), self, tls_context, server_hostname=server_hostname
         )
@@ -252,6 +271,14 @@ class Client(SMTP):
         if greeting.code != _READY:
             raise SMTPResponseException(greeting.code, greeting.message)
         return greeting
+
+    async def execute_command(
+        self, *args: bytes, timeout: float | Literal[Default.token] | None = Default.token
+    ) -> SMTPResponse:
+        """As aiosmtplib does, but for a connection that was closed for what the host said: that was not lost."""
+        if self.wire is not None:
+            self.wire.check()
+        return await super().execute_command(*args, timeout=timeout)
 
     async def lhlo(self) -> None:
         """Greet as LMTP has it (RFC 2033 §4.1). Raises SMTPResponseException."""

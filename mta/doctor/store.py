@@ -1,7 +1,7 @@
 """The store: is its file sound, and does something in it keep mail from going?"""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from mta.doctor.finding import Finding, fail, ok, skipped, warn
@@ -22,6 +22,8 @@ class Waiting:
     held: int
     due_since: datetime | None
     """Since when the first delivery is due that waits; None: nothing waits."""
+    doubted: Mapping[str, int] = field(default_factory=dict)
+    """Sites with hard bounces that are withheld, and how many."""
 
 
 def soundness(path: str, damage: Callable[[], Sequence[str]]) -> list[Finding]:
@@ -53,6 +55,14 @@ def standstill(waiting: Waiting, now: datetime, *, is_running: bool) -> list[Fin
         for one in waiting.rests
     ]
     found += [warn("is suspended", name, f"mta reputation {name.split('/')[0]}") for name in waiting.suspended]
+    found += [
+        warn(
+            f"bounces far more than usual: {count} hard bounces suppress nobody and count in no ratio yet",
+            site,
+            "mta bounces withheld",
+        )
+        for site, count in waiting.doubted.items()
+    ]
     if waiting.held:
         found.append(warn(f"{waiting.held} deliveries are held", "", "mta queue list --state held tells why"))
     since = waiting.due_since

@@ -10,7 +10,7 @@ from enum import StrEnum
 from mta.mail import failures
 from mta.mail.address import ForwardPath, Mailbox, parse_domain
 from mta.mail.reply import Reply
-from mta.mail.token import ReturnPaths
+from mta.mail.token import GroupPath, ReturnPaths, is_shared
 
 
 class Desk(StrEnum):
@@ -28,6 +28,13 @@ class ReturnPath:
 
 
 @dataclass(frozen=True, slots=True)
+class SharedPath:
+    """A return path of ours that several deliveries have; its token was proved."""
+
+    path: GroupPath
+
+
+@dataclass(frozen=True, slots=True)
 class Feedback:
     """The address that feedback reports come to."""
 
@@ -39,7 +46,7 @@ class Letter:
     desk: Desk
 
 
-Addressee = ReturnPath | Feedback | Letter
+Addressee = ReturnPath | SharedPath | Feedback | Letter
 
 
 class Doorman:
@@ -86,6 +93,8 @@ class Doorman:
         if mailbox.domain not in return_path_domains:
             return failures.NO_SUCH_RECIPIENT
         try:
+            if is_shared(name.local_part):
+                return SharedPath(self._return_paths.prove_shared(mailbox.local_part))
             return ReturnPath(self._return_paths.prove(mailbox.local_part))
         except ValueError:
             return failures.NO_SUCH_RECIPIENT

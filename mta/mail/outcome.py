@@ -22,8 +22,8 @@ class TlsUse:
     """The host proved its name, or its certificate, as the policy demanded."""
     proof: str = ""
     """By what: the certificate's name, the TLSA record."""
-    offered: tuple[str, ...] = ()
-    """The extensions that the host offered last, and `STARTTLS` if it offered that before."""
+    offered: str = ""
+    """The extensions that the host offered last, and `STARTTLS` if it offered that before, a blank between each."""
 
     @property
     def is_used(self) -> bool:

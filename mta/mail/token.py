@@ -1,8 +1,12 @@
-"""Keyed tokens: the return path and the report field of each delivery, and the keyring they are made with.
+"""The return path of each delivery, and the keyring that it and other tokens are made with.
 
 A return path is proof that a bounce is about a delivery of ours: nobody else can make one (BATV's idea, with an
 identifier inside). Its final form: the letter `b`, the key's id (2), the delivery's id (16) and a MAC of 100 bits (20),
 in lower-case base 32: 39 octets, compared after case-folding, since some hosts change the case of a local part.
+
+Deliveries that may share a transaction share a return path, which proves less: that a report is about one of them. It
+is the letter `g`, the key's id (2), the message's id (16), the number of the group in it (2) and a MAC of 90 bits (18):
+as long.
 """
 
 import base64
@@ -14,15 +18,17 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Self
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESSIV
-
 from mta.mail import ids
 
 _MAC_LETTERS = 20
-_KEY_LETTERS = 2
+_GROUP_LETTERS = 2
+_GROUP_MAC_LETTERS = 18
+KEY_LETTERS = 2
+"""Of a key's id, with which tokens begin."""
 _SECRET_OCTETS = 32
 _MAX_KEYS = 1024
+MAX_GROUPS = 1024
+"""Groups of one message that can have a return path of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +41,7 @@ class Key:
     secret: bytes = field(repr=False)
 
     def __post_init__(self) -> None:
-        if len(self.id) != _KEY_LETTERS or any(letter not in ids.ALPHABET for letter in self.id):
+        if len(self.id) != KEY_LETTERS or any(letter not in ids.ALPHABET for letter in self.id):
             raise ValueError(f"{self.id!r} is not a key id: two of {ids.ALPHABET}")
         if self.created.tzinfo is None:
             raise ValueError(f"key {self.id!r} has a time without a zone: {self.created.isoformat()}")
@@ -70,9 +76,9 @@ class Keyring:
         if len(taken) >= _MAX_KEYS:
             raise ValueError(f"the keyring has {_MAX_KEYS} keys, which is all there can be: remove the oldest")
         number = (ids.decode(self.newest.id) + 1) % _MAX_KEYS
-        while ids.encode(number, _KEY_LETTERS) in taken:
+        while ids.encode(number, KEY_LETTERS) in taken:
             number = (number + 1) % _MAX_KEYS
-        return type(self)((*self.keys, Key(ids.encode(number, _KEY_LETTERS), at, secret)))
+        return type(self)((*self.keys, Key(ids.encode(number, KEY_LETTERS), at, secret)))
 
     @classmethod
     def new(cls, secret: bytes, at: datetime) -> Self:
@@ -109,10 +115,20 @@ class Keyring:
         return json.dumps({"keys": entries}, indent=2) + "\n"
 
 
+@dataclass(frozen=True, slots=True)
+class GroupPath:
+    """A return path that several deliveries of one message share; it was proved."""
+
+    queue_id: str
+    local_part: str
+    """As it was made, whatever case it came back in."""
+
+
 class ReturnPaths:
     """Makes and proves the local parts of return paths."""
 
     LETTER = "b"
+    GROUP_LETTER = "g"
 
     def __init__(self, keyring: Keyring) -> None:
         self._keyring = keyring
@@ -136,64 +152,41 @@ class ReturnPaths:
             raise ValueError("not a return path of ours")
         return delivery_id
 
+    def make_shared(self, queue_id: str, group: int) -> str:
+        """Return the local part for a group of a message's deliveries, which are numbered from 0; 39 octets.
+
+        Raises:
+            ValueError: there are no more than `MAX_GROUPS`.
+        """
+        if not 0 <= group < MAX_GROUPS:
+            raise ValueError(f"group {group} is not one of {MAX_GROUPS}")
+        key = self._keyring.newest
+        named = queue_id + ids.encode(group, _GROUP_LETTERS)
+        return self.GROUP_LETTER + key.id + named + self._group_mac(key, named)
+
+    def prove_shared(self, local_part: str) -> GroupPath:
+        """Return what a local part that `make_shared` made names.
+
+        Raises:
+            ValueError: it was not made with a key of this keyring.
+        """
+        text = local_part.lower() if local_part.isascii() else ""
+        key_id, named, mac = text[1:3], text[3:21], text[21:]
+        key = self._keyring.find(key_id) if text[:1] == self.GROUP_LETTER else None
+        if key is None or not hmac.compare_digest(mac, self._group_mac(key, named)):
+            raise ValueError("not a return path of ours")
+        return GroupPath(named[: ids.LENGTH], text)
+
     def _mac(self, key: Key, delivery_id: str) -> str:
         # the label keeps this use of the secret apart from every other
         digest = hmac.digest(key.secret, f"return-path:{key.id}:{delivery_id}".encode(), hashlib.sha256)
         return ids.encode(int.from_bytes(digest[:13], "big") >> 4, _MAC_LETTERS)
 
-
-REPORT_FIELD = "X-Report-Token"
-"""Outside the signed fields, since every delivery has its own; feedback reports send it back with the message."""
-
-_MAX_REPORT_TOKEN = 2000
+    def _group_mac(self, key: Key, named: str) -> str:
+        digest = hmac.digest(key.secret, f"shared-return-path:{key.id}:{named}".encode(), hashlib.sha256)
+        return ids.encode(int.from_bytes(digest[:12], "big") >> 6, _GROUP_MAC_LETTERS)
 
 
-@dataclass(frozen=True, slots=True)
-class ReportClaim:
-    """What a report token says: enough to act when the delivery's rows are gone."""
-
-    delivery_id: str
-    account: str
-    stream: str
-    recipient: str
-    """The mailbox as it was accepted."""
-
-
-class ReportTokens:
-    """Seals claims so that nobody else can make, change or read them (AES-SIV, RFC 5297, under a key of its own)."""
-
-    def __init__(self, keyring: Keyring) -> None:
-        self._keyring = keyring
-        self._ciphers: dict[str, AESSIV] = {}
-
-    def seal(self, claim: ReportClaim) -> str:
-        """Return the token: the key's id, then base64url."""
-        key = self._keyring.newest
-        plain = json.dumps([claim.delivery_id, claim.account, claim.stream, claim.recipient], ensure_ascii=False)
-        sealed = self._cipher(key).encrypt(plain.encode("utf-8"), [key.id.encode()])
-        return key.id + base64.urlsafe_b64encode(sealed).decode("ascii").rstrip("=")
-
-    def open(self, token: str) -> ReportClaim:
-        """Return what a token says.
-
-        Raises:
-            ValueError: it was not made with a key of this keyring.
-        """
-        # mail systems fold long fields anywhere
-        text = "".join(token.split())[:_MAX_REPORT_TOKEN]
-        key = self._keyring.find(text[:_KEY_LETTERS])
-        if key is None or not text.isascii():
-            raise ValueError("not a report token of ours")
-        encoded = text[_KEY_LETTERS:]
-        try:
-            sealed = base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4))
-            plain = self._cipher(key).decrypt(sealed, [key.id.encode()])
-            return ReportClaim(*map(str, json.loads(plain)))
-        except (InvalidTag, ValueError, TypeError):
-            raise ValueError("not a report token of ours") from None
-
-    def _cipher(self, key: Key) -> AESSIV:
-        cipher = self._ciphers.get(key.id)
-        if cipher is None:
-            cipher = self._ciphers[key.id] = AESSIV(hmac.digest(key.secret, b"report-token", hashlib.sha512))
-        return cipher
+def is_shared(local_part: str) -> bool:
+    """Whether a return path that we made is a group's."""
+    return local_part.startswith(ReturnPaths.GROUP_LETTER)

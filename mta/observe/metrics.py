@@ -5,6 +5,7 @@ the store is asked when somebody scrapes. Adding up several workers' scrapes is 
 """
 
 import platform
+from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
@@ -13,7 +14,7 @@ from mta.events import Event, EventType
 from mta.mail.ids import time_of
 
 REASONS = frozenset(reason.value for reason in Reason)
-REPORT_FLAWS = frozenset({"delivery", "other", "repeated", "token", "unreadable"})
+REPORT_FLAWS = frozenset({"delivery", "other", "recipient", "repeated", "token", "unreadable"})
 CAUSES = frozenset({"hard_bounce", "soft_bounce", "complaint", "unsubscribe", "manual"})
 OTHER = "other"
 """The label for what is not in a closed set."""
@@ -168,6 +169,10 @@ class MetricsObserver:
     def connection_closed(self, role: str) -> None:
         """A connection of a role was closed."""
         self._connections.labels(_one_of(ROLES, role)).dec()
+
+    def ask_for_connections(self, role: str, count: Callable[[], int]) -> None:
+        """Ask for the number of a role's open connections when somebody scrapes, instead of being told of each."""
+        self._connections.labels(_one_of(ROLES, role)).set_function(count)
 
     def tls_session(self, role: str, version: str | None) -> None:
         """A TLS handshake succeeded; the version is as `ssl` names it, "TLSv1.3"."""

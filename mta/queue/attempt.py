@@ -6,15 +6,16 @@ the dispatcher's business, writing the ledger's.
 
 import logging
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 
 from mta.accounts.standing import Standing
 from mta.clock import Clock
 from mta.errors import Damaged, StoreUnavailable
 from mta.mail import failures
-from mta.mail.outcome import Bounced, Deferred, Outcome
+from mta.mail.outcome import Bounced, Deferred, Delivered, Outcome
 from mta.queue.ages import Ages
 from mta.queue.breaker import Breaker, Result
 from mta.queue.hints import LONGEST, hinted
@@ -25,6 +26,7 @@ from mta.queue.records import Records
 from mta.queue.schedule import Schedule
 from mta.queue.seams import Hold, Letter, Router, Sealer, Site, Transport, Unsigned
 from mta.queue.settle import Settlement, expired, held, settle, suppressed
+from mta.queue.sites import has_answered
 from mta.queue.store import Store
 from mta.queue.traffic import Blocked, Change, Traffic
 from mta.queue.verdict import Verdicts
@@ -69,6 +71,42 @@ class Made:
     """What a host, or DNS, said; None: nobody was asked."""
     change: Change | None = None
     """What it changed at its site."""
+
+
+AllOurs = Callable[[Sequence[Underway]], Awaitable[bool]]
+Tell = Callable[[Underway, Made], None]
+
+
+class _Thrown(random.Random):
+    """Dice that lie on the table: they show the same whoever looks."""
+
+    def __init__(self, shown: float) -> None:
+        super().__init__(0)
+        self._shown = shown
+
+    def random(self) -> float:
+        return self._shown
+
+
+class _Party:
+    """Those of a batch who go together, until what became of them is told."""
+
+    def __init__(self, left: list[Underway], made: Tell) -> None:
+        self.left = left
+        self.change: Change | None = None
+        """Told with the first of them."""
+        self._made = made
+
+    def tell(self, one: Underway, made: Made) -> None:
+        """Tell of one."""
+        self.left.remove(one)
+        change, self.change = self.change, None
+        self._made(one, replace(made, change=change))
+
+    def tell_all(self, made: Callable[[Underway], Made]) -> None:
+        """Tell of all who are left."""
+        for one in tuple(self.left):
+            self.tell(one, made(one))
 
 
 class Attempts:
@@ -122,11 +160,8 @@ class Attempts:
             StoreUnavailable: its octets cannot be read now; nothing was decided.
         """
         claimed = one.claimed
-        if (outcome := self._ledger.kept(claimed.delivery)) is not None:
-            # a host has spoken already: asked again, it might deliver twice
-            return Made(self._decide(claimed, outcome, None), outcome)
-        if (early := self._without_attempt(claimed)) is not None:
-            return Made(early)
+        if (early := self._early(claimed)) is not None:
+            return early
         began = self._clock.monotonic()
         site: Site | None = None
         try:
@@ -160,11 +195,120 @@ class Attempts:
         duration = timedelta(seconds=self._clock.monotonic() - began)
         return Made(replace(self._decide(claimed, outcome, site), duration=duration), outcome, change)
 
+    async def make_batch(self, batch: Sequence[Underway], still_ours: AllOurs, made: Tell) -> None:
+        """Make one attempt for deliveries that share a return path, of whom the first chooses the way. `made` hears
+        what became of each as soon as it is known; who is not told of did not fit in, and was not attempted.
+
+        Raises:
+            Blocked: no attempt may begin at the site.
+            StoreUnavailable: the octets cannot be read now.
+        """
+        waiting: list[Underway] = []
+        for one in batch:
+            if (early := self._early(one.claimed)) is not None:
+                made(one, early)
+            else:
+                waiting.append(one)
+        if waiting:
+            await self._attempt_batch(waiting, still_ours, made)
+
+    async def _attempt_batch(self, waiting: list[Underway], still_ours: AllOurs, made: Tell) -> None:
+        first = waiting[0]
+        domain = first.claimed.delivery.domain
+        party = _Party([one for one in waiting if one.claimed.delivery.domain == domain], made)
+        began = self._clock.monotonic()
+        try:
+            way = await self._way(first.claimed)
+            trouble = way if isinstance(way, Deferred) else None
+            party.change = self._traffic.looked_up(domain, trouble, began, self._store.now())
+            match way:
+                case Site() as site:
+                    party.left = await self._who_fits(waiting, site)
+                    async with self._traffic.place(site.name, first.lane, domain):
+                        await self._speak_batch(party, site, still_ours)
+                case Hold(reason):
+                    party.tell_all(lambda one: Made(held(one.claimed, reason)))
+                case Bounced() | Deferred() as outcome:
+                    party.tell_all(lambda one: Made(self._decide(one.claimed, outcome, None), outcome))
+        except (Unsigned, Damaged) as why:
+            if isinstance(why, Damaged):
+                _log.error("%s: %s", first.claimed.message.id, why)
+            reason = str(why)
+            party.tell_all(lambda one: Made(held(one.claimed, reason)))
+        except (StoreUnavailable, Blocked):
+            raise
+        except Exception:
+            _log.exception("the attempt of %s to recipients at %s failed", first.claimed.message.id, domain)
+            internal = Deferred(failures.INTERNAL_DEFERRAL)
+            party.tell_all(lambda one: Made(self._decide(one.claimed, internal, None), internal))
+
+    async def _who_fits(self, waiting: Sequence[Underway], site: Site) -> list[Underway]:
+        """Return who may share a connection with the first: its domain, and others that the operator routes to the same
+        relay. Only there what a host must prove does not depend on the domain."""
+        ways: dict[str, bool] = {waiting[0].claimed.delivery.domain: True}
+        is_relay = all(host.trusted for host in site.hosts)
+        for one in waiting:
+            domain = one.claimed.delivery.domain
+            if domain not in ways:
+                ways[domain] = is_relay and await self._world.router.route(domain, one.claimed.message.account) == site
+        return [one for one in waiting if ways[one.claimed.delivery.domain]]
+
+    async def _speak_batch(self, party: "_Party", site: Site, still_ours: AllOurs) -> None:
+        """Make transactions until all are answered for: a host may want no more than so many in one."""
+        message = party.left[0].claimed.message
+        content = await self._content(party.left[0].claimed)
+        signature = await self._world.sealer.seal(message, content.header)
+        # the same for all, so that what is deferred together is due together again
+        dice = _Thrown(self._judge.dice.random())
+        while party.left:
+            # its result could not be kept before
+            await self._ledger.until_usable()
+            now = tuple(party.left)
+            for one in now:
+                one.site = site.name
+            letter = self._letter_of(now, signature, content)
+            began = self._clock.monotonic()
+            outcomes = await self._world.transport.deliver_batch(letter, site, partial(still_ours, now))
+            heard = [outcome for outcome in outcomes if outcome is not None]
+            if not heard:
+                raise RuntimeError(f"a batch of {len(now)} had no answer")
+            telling = next((each for each in heard if isinstance(each, Delivered) or has_answered(each)), heard[0])
+            party.change = self._traffic.after(site.name, telling, began, self._store.now()) or party.change
+            duration = timedelta(seconds=self._clock.monotonic() - began)
+            for one, outcome in zip(now, outcomes, strict=True):
+                if outcome is None:
+                    one.past_dot = False
+                    continue
+                decided = self._decide(one.claimed, outcome, site, dice)
+                party.tell(one, Made(replace(decided, duration=duration), outcome))
+
+    def _letter_of(self, several: Sequence[Underway], signature: bytes, content: Content) -> Letter:
+        first, *others = (one.claimed for one in several)
+        # a report field names one delivery, and the others have no business in it
+        fields = signature if others else self._world.stamp(first) + signature
+        delivery = first.delivery
+        return Letter(
+            first.message,
+            delivery.return_path,
+            delivery.recipient,
+            fields,
+            content,
+            tuple(one.delivery.recipient for one in others),
+        )
+
+    def _early(self, claimed: Claimed) -> Made | None:
+        """Return what is decided without asking a host."""
+        if (outcome := self._ledger.kept(claimed.delivery)) is not None:
+            # a host has spoken already: asked again, it might deliver twice
+            return Made(self._decide(claimed, outcome, None), outcome)
+        early = self._without_attempt(claimed)
+        return Made(early) if early is not None else None
+
     def _without_attempt(self, claimed: Claimed) -> Settlement | None:
         """Return what is decided before anybody is asked."""
         now = self.now()
         if self._schedule.expires_at(claimed.message, claimed.delivery) <= now and not self._is_misdated(claimed, now):
-            return expired(claimed, self._traffic.reason(claimed.delivery.domain))
+            return expired(claimed, self._traffic.said(claimed.delivery.domain, claimed.delivery.site))
         if claimed.suppressed is not None:
             return suppressed(claimed, claimed.suppressed)
         if (standing := self._standing_against(claimed.message)) is not None:
@@ -197,14 +341,16 @@ class Attempts:
     async def _content(self, claimed: Claimed) -> Content:
         return claimed.content or await self._store.content(claimed.message.id)
 
-    def _decide(self, claimed: Claimed, outcome: Outcome, site: Site | None) -> Settlement:
+    def _decide(
+        self, claimed: Claimed, outcome: Outcome, site: Site | None, dice: random.Random | None = None
+    ) -> Settlement:
         """Decide what an outcome means for its delivery, and for whom else."""
         # the schedule counts the attempt that was just made
         counted = replace(claimed, delivery=replace(claimed.delivery, attempts=claimed.delivery.attempts + 1))
         now = self.now()
         outcome, classification = self._judge.verdicts.of(outcome)
         hint = hinted(outcome, classification) if isinstance(outcome, Deferred) else None
-        decided = settle(counted, outcome, self._schedule, now, self._judge.dice, hint)
+        decided = settle(counted, outcome, self._schedule, now, dice or self._judge.dice, hint)
         decided = replace(decided, claimed=claimed, classification=classification, site=site.name if site else None)
         if self._judge.records.is_notification(claimed.message):
             return decided
@@ -227,4 +373,4 @@ class Attempts:
             )
         if not is_hard or not breaker.is_open(decided.site):
             return decided
-        return replace(decided, suppression=None, withheld=True, opened=opened)
+        return replace(decided, withheld=True, opened=opened)

@@ -4,7 +4,7 @@ lists of recipients, nor suspend those who wrote to them.
 It watches hard bounces by site. When they leave their usual ratio by far, and those who are said not to exist were
 delivered to lately or belong to the lists of several accounts, what such bounces would do to suppression and reputation
 is withheld until the ratio is normal again or the operator closes it. A bad list of one account does not open it: its
-addresses were never delivered to. Deliveries bounce all the same.
+addresses were never delivered to. Deliveries bounce all the same. Where it is kept meanwhile is `withheld`'s business.
 """
 
 from collections import OrderedDict, deque
@@ -60,6 +60,8 @@ class _Site:
     """Hard, known, account."""
     usual: float = _USUAL_AT_FIRST
     is_open: bool = False
+    is_believed: bool = False
+    """An operator said that its bounces are true: it stays closed until the ratio was normal."""
 
 
 class Breaker:
@@ -69,6 +71,7 @@ class Breaker:
         self._sites: OrderedDict[str, _Site] = OrderedDict()
         self._delivered: OrderedDict[int, None] = OrderedDict()
         """Hashes of recipients who were delivered to, the latest last."""
+        self._closed: set[str] = set()
 
     def note(self, result: Result) -> Opened | None:
         """Take note of a success or a hard bounce; return why the breaker opened, when this opened it."""
@@ -83,9 +86,17 @@ class Breaker:
         site.recent.append((result.hard, known, result.account))
         hard = sum(each[0] for each in site.recent)
         ratio = hard / len(site.recent)
+        is_normal = ratio < max(NORMAL, 2 * site.usual)
         if site.is_open:
-            site.is_open = ratio >= max(NORMAL, 2 * site.usual)
+            if is_normal:
+                site.is_open = False
+                self._closed.add(result.site)
             return None
+        if site.is_believed and not (is_normal and len(site.recent) == RECENT):
+            # what is true becomes usual
+            site.usual += (result.hard - site.usual) / _USUAL_OVER
+            return None
+        site.is_believed = False
         opened = self._judge(result.site, site, hard, ratio)
         if opened is None:
             site.usual += (result.hard - site.usual) / _USUAL_OVER
@@ -98,16 +109,23 @@ class Breaker:
         return found is not None and found.is_open
 
     def close(self, site: str) -> bool:
-        """The operator says that the bounces there are true; whether it was open."""
+        """The operator says that the bounces there are true; whether it was open. It does not open again before the
+        ratio was normal."""
         was_open = self.is_open(site)
         if was_open:
-            self._sites[site] = _Site(usual=self._sites[site].usual)
+            self._sites[site] = _Site(usual=self._sites[site].usual, is_believed=True)
         return was_open
 
-    @property
-    def opened(self) -> tuple[str, ...]:
-        """The sites where it is open."""
-        return tuple(name for name, site in self._sites.items() if site.is_open)
+    def resume(self, site: str) -> None:
+        """Let it be open as it was before a restart: as if nothing had been heard but hard bounces."""
+        found = self._site(site)
+        found.is_open = True
+        found.recent.extend([(True, True, "")] * RECENT)
+
+    def closed(self) -> frozenset[str]:
+        """Return the sites where it closed by itself since this was asked last."""
+        closed, self._closed = frozenset(self._closed), set()
+        return closed
 
     def _judge(self, name: str, site: _Site, hard: int, ratio: float) -> Opened | None:
         if hard < LEAST_HARD or ratio < max(LEAST_RATIO, TIMES_USUAL * site.usual):
@@ -125,5 +143,7 @@ class Breaker:
         site = self._sites.setdefault(name, _Site())
         self._sites.move_to_end(name)
         if len(self._sites) > _SITES:
-            self._sites.popitem(last=False)
+            # what is withheld at an open one waits for it; so many are never open
+            oldest = next((one for one, known in self._sites.items() if not known.is_open), name)
+            del self._sites[oldest]
         return site

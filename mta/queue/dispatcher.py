@@ -12,20 +12,23 @@ import asyncio
 import logging
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 
 from mta.clock import Clock
 from mta.errors import StoreUnavailable
 from mta.events import Observer
-from mta.queue.attempt import SUSPENDED, Attempts, Judge, World
+from mta.mail.address import Mailbox
+from mta.queue.attempt import SUSPENDED, Attempts, Judge, Made, World
 from mta.queue.breaker import Breaker
 from mta.queue.journal import Journal, NoJournal
 from mta.queue.lanes import Lane, shares
 from mta.queue.leases import Leases, Underway
 from mta.queue.ledger import Ledger
 from mta.queue.model import Claimed, Message, Stream
+from mta.queue.notices import DelayNotices
 from mta.queue.pace import Pace
 from mta.queue.records import Records
 from mta.queue.schedule import Schedule
@@ -46,6 +49,8 @@ VAIN_PAUSE = timedelta(milliseconds=200)
 """After a claim of nothing but deliveries whose sites have no room."""
 PROBES = 60
 """So often must results that wait fail, one pause apart, before it is believed that the store is not to blame."""
+BATCH = 50
+"""Recipients of one message that share a transaction at most."""
 AT_HAND = 64 * 1024
 """Octets of a fresh message that are kept in memory until its turn comes; a larger one is read from the store."""
 
@@ -79,6 +84,9 @@ class Dispatcher:
         """What an operator may look at, and close."""
         judge = Judge(records, verdicts, self.breaker, dice)
         self._attempts = Attempts(store, world, judge, schedule, self._traffic, self._ledger, clock)
+        self._notices = DelayNotices(
+            store, records, observers, self._traffic, lambda: self._attempts.schedule, self._attempts.now, self.wake
+        )
         self._underway = self._leases.underway
         self._in_hand: Counter[Lane] = Counter()
         self._wanted = asyncio.Event()
@@ -118,8 +126,7 @@ class Dispatcher:
 
     def hand_over(self, claimed: Sequence[Claimed]) -> None:
         """Take deliveries that were committed leased to this worker."""
-        for one in claimed:
-            self._begin(one if one.message.size <= AT_HAND else replace(one, content=None))
+        self._begin_all(one if one.message.size <= AT_HAND else replace(one, content=None) for one in claimed)
 
     def wake(self) -> None:
         """Something became due in the store, or an operator changed what may be delivered."""
@@ -142,12 +149,13 @@ class Dispatcher:
         """Work until cancelled or stopped. What is under way when this is cancelled is given back."""
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
-            renewal = tasks.create_task(self._leases.renew())
+            chores = [tasks.create_task(self._leases.renew()), tasks.create_task(self._notices.run())]
             try:
                 await self._claim_until_stopped()
             finally:
                 self._stopping = True
-                renewal.cancel()
+                for chore in chores:
+                    chore.cancel()
                 for one in self._underway.values():
                     if one.task is not None and not one.past_dot:
                         one.task.cancel()
@@ -230,8 +238,7 @@ class Dispatcher:
             return False
         claimed = await self._store.claim(limit, passing, self._in_hand, self._pace.window)
         self._claimed = len(claimed)
-        for one in claimed:
-            self._begin(one)
+        self._begin_all(claimed)
         return len(claimed) == limit
 
     async def _claim_old(self) -> None:
@@ -261,22 +268,49 @@ class Dispatcher:
         except TimeoutError:
             pass
 
+    def _begin_all(self, claimed: Iterable[Claimed]) -> None:
+        batches: dict[tuple[str, Mailbox | None], list[Underway]] = {}
+        for each in claimed:
+            if not each.delivery.is_shared:
+                self._begin(each)
+            elif (one := self._take_in(each)) is not None:
+                batches.setdefault((each.message.id, each.delivery.return_path), []).append(one)
+        for several in batches.values():
+            for start in range(0, len(several), BATCH):
+                self._begin_batch(several[start : start + BATCH])
+
     def _begin(self, claimed: Claimed) -> None:
+        if (one := self._take_in(claimed)) is not None:
+            one.task = self._running.create_task(self._see_to(one))
+            one.task.add_done_callback(lambda _: self._forget(one))
+
+    def _begin_batch(self, batch: list[Underway]) -> None:
+        """Attempt several in one task, which forgets those who are in the list at its end."""
+        task = self._running.create_task(self._see_to_batch(batch))
+        for one in batch:
+            one.task = task
+        task.add_done_callback(lambda _: self._forget_all(batch))
+
+    @property
+    def _running(self) -> asyncio.TaskGroup:
         assert self._tasks is not None  # noqa: S101  nothing is claimed or handed over before `run`
+        return self._tasks
+
+    def _take_in(self, claimed: Claimed) -> Underway | None:
+        """Have one more in the window; None: nothing is to be begun for it."""
         delivery = claimed.delivery
         if self._stopping:
             self._late.append(delivery.id)
-            return
+            return None
         if (mine := self._underway.get(delivery.id)) is not None:
             # its lease ran out while the attempt went on, and nobody but us took it
             mine.lease_until = claimed.lease_until
-            return
+            return None
         one = Underway(claimed, claimed.lease_until)
         self._underway[delivery.id] = one
         self._in_hand[one.lane] += 1
         self._idle.clear()
-        one.task = self._tasks.create_task(self._see_to(one))
-        one.task.add_done_callback(lambda _: self._forget(one))
+        return one
 
     def _forget(self, one: Underway) -> None:
         self._underway.pop(one.claimed.delivery.id, None)
@@ -289,6 +323,10 @@ class Dispatcher:
         roomy = len(self._underway) + self._pace.batch <= self._pace.window
         if self._starved and roomy and not self._traffic.is_full(one.site):
             self._wanted.set()
+
+    def _forget_all(self, batch: Sequence[Underway]) -> None:
+        for one in batch:
+            self._forget(one)
 
     # one delivery
 
@@ -321,6 +359,82 @@ class Dispatcher:
             if not one.past_dot:
                 await asyncio.shield(self._leases.give_back([delivery_id]))
             raise
+
+    # several in one transaction
+
+    async def _see_to_batch(self, batch: list[Underway]) -> None:
+        """Attempt what is in the list together. Who has an outcome leaves it, to be written down by itself."""
+
+        async def may_send_dot(named: Sequence[Underway]) -> bool:
+            if self._stopping or not await self._leases.all_still_ours(named):
+                # given back: it is no failed attempt of those whose lease stands
+                if named[0].task is not None:
+                    named[0].task.cancel()
+                await asyncio.sleep(0)
+                return False
+            for one in named:
+                one.past_dot = True
+            return True
+
+        def made(one: Underway, what: Made) -> None:
+            batch.remove(one)
+            one.past_dot = True
+            one.task = self._running.create_task(self._write_down(what))
+            one.task.add_done_callback(lambda _: self._forget(one))
+
+        first = batch[0].claimed
+        try:
+            await self._gather(batch)
+            if len(batch) > 1:
+                await self._attempts.make_batch(tuple(batch), may_send_dot, made)
+        except Blocked:
+            self._in_vain += len(batch)
+            self._starved = True
+            await asyncio.shield(self._leases.give_back([one.claimed.delivery.id for one in batch]))
+            return
+        except StoreUnavailable as trouble:
+            _log.error("%s waits for the store: %s", first.message.id, trouble)
+            return
+        except asyncio.CancelledError:
+            await self._put_back(batch)
+            raise
+        if len(batch) == 1:
+            # nobody came along, or it did not fit in
+            await self._see_to(batch[0])
+        elif batch:
+            await self._put_back(batch)
+
+    async def _put_back(self, batch: list[Underway]) -> None:
+        """Give back what was not attempted, to be claimed again at once: by then it must be forgotten here."""
+        left = [one for one in batch if not one.past_dot]
+        for one in left:
+            batch.remove(one)
+            self._forget(one)
+        if left:
+            await asyncio.shield(self._leases.give_back([one.claimed.delivery.id for one in left]))
+            self._wanted.set()
+
+    async def _gather(self, batch: list[Underway]) -> None:
+        """Claim what else may go with a batch, up to its largest size and that of the window."""
+        room = min(BATCH - len(batch), self._pace.window - len(self._underway))
+        if room <= 0:
+            return
+        claim = asyncio.ensure_future(self._store.claim_brothers(batch[0].claimed, room))
+        try:
+            found = await asyncio.shield(claim)
+        except asyncio.CancelledError:
+            with suppress(StoreUnavailable):
+                await self._leases.give_back([one.delivery.id for one in await claim])
+            raise
+        for each in found:
+            if (one := self._take_in(each)) is not None:
+                one.task = batch[0].task
+                batch.append(one)
+
+    async def _write_down(self, made: Made) -> None:
+        self._note(await self._ledger.write(made.settlement, made.outcome))
+        if made.change is not None:
+            await self._tell(made.change)
 
     def _note(self, settled: Settled | None) -> None:
         """Look into the store soon when something was put there that is due before the loop would look by itself."""

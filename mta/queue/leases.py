@@ -83,6 +83,22 @@ class Leases:
         one.lease_until = self._store.now() + self._store.lease
         return True
 
+    async def all_still_ours(self, several: Sequence[Underway]) -> bool:
+        """As `still_ours`, for all of a batch: what is missing one lease is missing all."""
+        now = self._store.now()
+        if all(now < one.lease_until for one in several):
+            return True
+        ids = [one.claimed.delivery.id for one in several]
+        try:
+            ours = await self._store.extend(ids)
+        except StoreUnavailable:
+            return False
+        until = self._store.now() + self._store.lease
+        for one in several:
+            if one.claimed.delivery.id in ours:
+                one.lease_until = until
+        return ours.issuperset(ids)
+
     async def give_back(self, ids: Collection[str]) -> None:
         """Let deliveries that were not attempted be due again."""
         try:

@@ -19,6 +19,7 @@ from mta.accounts.allowance import Terms
 from mta.mail.address import Mailbox, ReversePath
 from mta.mail.envelope import BodyType, Recipient, Return
 from mta.mail.reply import Reply
+from mta.mail.token import is_shared
 from mta.reputation.suppression import Suppression
 
 
@@ -117,7 +118,8 @@ class Delivery:
     state: State
     due_at: datetime
     return_path: Mailbox | None
-    """Its own return path, the same in every attempt; None for mail from the null reverse-path."""
+    """The same in every attempt, and its own, unless it may go in a batch: then it is shared with the others of that.
+    None for mail from the null reverse-path."""
     attempts: int = 0
     site: str | None = None
     source: str | None = None
@@ -134,6 +136,11 @@ class Delivery:
     def domain(self) -> str:
         """The recipient's domain, A-labels."""
         return self.recipient.mailbox.domain
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether it may go in one transaction with others that have the same return path."""
+        return self.return_path is not None and is_shared(self.return_path.local_part)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 
 from mta.bounces.dsn import DsnFacts, DsnMessage, compose
@@ -42,7 +43,10 @@ class Records:
         if settlement.notice is None:
             return Settled(settlement, tuple(events), on_suppressing=on_list)
         dsn = self._dsn(settlement.notice, original)
-        if settlement.state is State.QUEUED:
+        if settlement.event is EventType.DELAYED_NOTICE:
+            # nothing was attempted, and nothing else happened
+            events = [replace(event, detail={**event.detail, "dsn": dsn.message.id})]
+        elif settlement.state is State.QUEUED:
             events.append(self._beside(event, EventType.DELAYED_NOTICE, {"dsn": dsn.message.id}))
         return Settled(settlement, (*events, self._accepted_dsn(dsn, event)), dsn, on_list)
 
@@ -56,7 +60,7 @@ class Records:
 
     def _on_list(self, event: Event, settlement: Settlement) -> Event | None:
         entry = settlement.suppression
-        if entry is None:
+        if entry is None or settlement.withheld:
             return None
         return self._beside(event, EventType.SUPPRESSION_ADDED, suppression_detail(entry))
 
@@ -70,7 +74,7 @@ class Records:
         if settlement.in_doubt:
             detail["in_doubt"] = True
         if settlement.withheld:
-            # it counts in nobody's ratio (`reputation.rates`), and suppressed nobody
+            # it counts in nobody's ratio (`reputation.rates`), and suppresses nobody, until it is believed
             detail["breaker"] = True
         if settlement.late is not None:
             detail["late"] = settlement.late

@@ -17,6 +17,15 @@ class Filed:
 
 
 @dataclass(frozen=True, slots=True)
+class Member:
+    """One of the deliveries that share a return path."""
+
+    delivery_id: str
+    recipient: str
+    """The mailbox as it was accepted."""
+
+
+@dataclass(frozen=True, slots=True)
 class ReturnNote:
     """One report, for the list of what came back. At most one of each kind is kept for a delivery."""
 

@@ -7,7 +7,7 @@ the address is to blame; a complaint suppresses and is counted. Each counts once
 import asyncio
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -18,7 +18,8 @@ from mta.events import Event, EventType, Observer
 from mta.mail.address import Mailbox
 from mta.mail.envelope import Notify
 from mta.mail.reply import EnhancedStatus, Reply, clean
-from mta.mail.token import ReportClaim
+from mta.mail.report_token import ReportClaim
+from mta.mail.token import GroupPath
 from mta.queue.model import Claimed, Content, Dispatchable, State
 from mta.queue.records import Records, suppression_detail
 from mta.queue.returned import Complaint, Filed, ReturnNote
@@ -74,6 +75,23 @@ class Returns:
         if written is not None and settlement.notice is not None:
             self._dispatchable.wake()
         return effect
+
+    async def named(self, path: GroupPath, addresses: Collection[str]) -> Mapping[str, str]:
+        """Return the deliveries with a shared return path that addresses name, by address. Hosts change the case of
+        local parts; what then fits two recipients names neither.
+
+        Raises:
+            StoreUnavailable: it cannot be read now.
+        """
+        members = await self._store.members(path, addresses) if addresses else ()
+        exact = {one.recipient: one.delivery_id for one in members}
+        found: dict[str, str] = {}
+        for address in addresses:
+            alike = {one.recipient for one in members if one.recipient.lower() == address.lower()}
+            name = _mailbox_of(address) if _mailbox_of(address) in exact else alike.pop() if len(alike) == 1 else None
+            if name is not None:
+                found[address] = exact[name]
+        return found
 
     async def complained(self, delivery_id: str, claim: ReportClaim | None, report: Report) -> Effect:
         """Count a complaint and suppress whose it is.
@@ -220,6 +238,11 @@ class Returns:
         for event in events:
             for observer in self._observers:
                 observer.observe(event)
+
+
+def _mailbox_of(address: str) -> str:
+    local_part, _, domain = address.rpartition("@")
+    return f"{local_part}@{domain.lower()}"
 
 
 def _suppresses(recipient: ReportedRecipient) -> bool:

@@ -70,15 +70,22 @@ class Router(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """One transaction with one recipient, ready to be spoken."""
+    """One transaction, ready to be spoken: with one recipient, but for a batch."""
 
     message: Message
     reverse_path: Mailbox | None
-    """The delivery's own return path, or None for the null reverse-path."""
+    """The return path of its deliveries, or None for the null reverse-path."""
     recipient: Recipient
     signature: bytes
     """Fields that go on top of the header."""
     content: Content
+    others: tuple[Recipient, ...] = ()
+    """Of a batch, whom the same transaction is for besides. A host has to prove the same for all of them."""
+
+    @property
+    def recipients(self) -> tuple[Recipient, ...]:
+        """All of them."""
+        return (self.recipient, *self.others)
 
 
 class Transport(Protocol):
@@ -88,6 +95,16 @@ class Transport(Protocol):
         """Make one attempt: hosts in order until one answers for the recipient. Never raises for what a host does.
 
         `still_ours` is asked just before the final dot; when it says no, the transaction is dropped.
+        """
+        ...
+
+    async def deliver_batch(
+        self, letter: Letter, site: Site, still_ours: Callable[[], Awaitable[bool]]
+    ) -> tuple[Outcome | None, ...]:
+        """Make one transaction for all recipients of a letter; return what it came to for each, in their order.
+
+        None: the host would not have so many in one transaction (RFC 5321 §4.5.3.1.10). They are to be sent in the
+        next one, at once; at least one other has an outcome.
         """
         ...
 

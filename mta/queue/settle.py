@@ -14,6 +14,7 @@ from mta.queue.breaker import Opened
 from mta.queue.hints import Hint
 from mta.queue.model import Claimed, NewMessage, State
 from mta.queue.schedule import Schedule
+from mta.queue.sites import Said
 from mta.reputation.suppression import Suppression
 
 
@@ -54,7 +55,7 @@ class Settlement:
     suspicion: bool = False
     """It comes onto it only if the same was seen at least a day ago: a domain may be gone for an hour."""
     withheld: bool = False
-    """The breaker of its site is open: it suppresses nobody and counts in nobody's ratio."""
+    """The breaker of its site is open: what it would do to the list and to the ratios is kept for later."""
     opened: Opened | None = None
     """This result opened the breaker."""
     late: str | None = None
@@ -98,15 +99,43 @@ def settle(
             return _deferred(claimed, outcome, wait, schedule, now)
 
 
-def expired(claimed: Claimed, reason: Reply | None = None) -> Settlement:
-    """Give up a delivery whose time is over, for the reason that was heard last: by itself, or, when it was never
-    attempted because its site rests, by the others."""
-    delivery = claimed.delivery
-    reply = delivery.last_reply or reason or failures.EXPIRED_WAITING
+def expired(claimed: Claimed, said: Said | None = None) -> Settlement:
+    """Give up a delivery whose time is over, for the reason that was heard last: by others at its site, when that rests
+    and it was not attempted any more, or else by itself."""
+    said = said or _last_said(claimed) or Said(failures.EXPIRED_WAITING)
     notice = None
     if _wants(claimed, Notify.FAILURE):
-        notice = Notice(claimed, State.EXPIRED, reply, delivery.last_host)
-    return Settlement(claimed, State.EXPIRED, reply, EventType.EXPIRED, attempted=False, notice=notice)
+        notice = Notice(claimed, State.EXPIRED, said.reply, said.host)
+    return Settlement(claimed, State.EXPIRED, said.reply, EventType.EXPIRED, attempted=False, notice=notice)
+
+
+def delayed(claimed: Claimed, schedule: Schedule, now: datetime, said: Said | None = None) -> Settlement | None:
+    """Tell the submitter of a delivery that waits and has become late, without attempting it. `said` is what was heard
+    last at its site, when that rests. None: it is not late, or nobody is to be told, or was told already."""
+    message, delivery = claimed.message, claimed.delivery
+    if delivery.delay_noticed or not schedule.is_late(message, delivery, now) or not _wants(claimed, Notify.DELAY):
+        return None
+    said = said or _last_said(claimed) or Said(failures.STILL_WAITING)
+    notice = Notice(claimed, State.QUEUED, said.reply, said.host, schedule.expires_at(message, delivery))
+    return Settlement(
+        claimed,
+        State.QUEUED,
+        said.reply,
+        EventType.DELAYED_NOTICE,
+        attempted=False,
+        notice=notice,
+        delay_noticed=True,
+    )
+
+
+def speaker(reply: Reply, tries: tuple[Try, ...]) -> str | None:
+    """Return the host that gave a reply; None when it is our own word for what happened."""
+    return next((one.host for one in reversed(tries) if one.reply == reply and one.remote), None)
+
+
+def _last_said(claimed: Claimed) -> Said | None:
+    delivery = claimed.delivery
+    return None if delivery.last_reply is None else Said(delivery.last_reply, delivery.last_host)
 
 
 def suppressed(claimed: Claimed, entry: Suppression) -> Settlement:
@@ -159,8 +188,7 @@ def _notice(
 ) -> Notice | None:
     if not _wants(claimed, wanted):
         return None
-    speaker = next((one.host for one in reversed(tries) if one.reply == reply and one.remote), None)
-    return Notice(claimed, state, reply, speaker, until)
+    return Notice(claimed, state, reply, speaker(reply, tries), until)
 
 
 def _wants(claimed: Claimed, what: Notify) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum, auto
 
+from mta.mail import failures
 from mta.mail.outcome import Deferred, Outcome, Try
 from mta.mail.reply import Reply
 
@@ -44,6 +45,15 @@ class Standing(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Said:
+    """What was last heard at a site, or seen there."""
+
+    reply: Reply
+    host: str | None = None
+    """The host that said it; None when nobody did, or it is not known any more."""
+
+
+@dataclass(frozen=True, slots=True)
 class Rest:
     """A site that is left alone."""
 
@@ -51,8 +61,7 @@ class Rest:
     since: float
     until: float
     failures: int
-    reply: Reply
-    """What was said, or seen, last."""
+    said: Said
 
 
 class Rests:
@@ -86,7 +95,7 @@ class Rests:
         """The probe is over, however it ended."""
         self._probing.discard(site)
 
-    def failed(self, site: str, reply: Reply, began: float, now: float) -> Rest | None:
+    def failed(self, site: str, said: Said, began: float, now: float) -> Rest | None:
         """Let a site rest after an attempt that began at a time. None: it was begun before the rest that holds, so
         that it says nothing new."""
         before = self._rests.get(site)
@@ -94,7 +103,7 @@ class Rests:
             return None
         failures = 1 if before is None else before.failures + 1
         span = self._back_off.after(failures, self._dice).total_seconds()
-        rest = self._rests[site] = Rest(site, now, now + span, failures, reply)
+        rest = self._rests[site] = Rest(site, now, now + span, failures, said)
         return rest
 
     def resume(self, rest: Rest) -> None:
@@ -141,6 +150,11 @@ def _turned_away(one: Try) -> bool:
     match one.stage:
         case "starttls":
             return one.remote
+        case "connect":
+            # where something is told of TLS, a policy about it forbade to connect
+            return one.tls is None
+        case "ehlo":
+            return one.remote or one.reply.status != failures.NO_REQUIRETLS.status
         case "mail":
             # nothing was said of the sender: the host went away, or wants to
             return not one.remote or _closed(one)

@@ -10,10 +10,14 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from mta.events import Event
+from mta.mail.token import GroupPath
 from mta.queue.lanes import NOTHING, Lane
 from mta.queue.model import Claimed, Content, NewMessage, Pause, SiteRest, Stream
-from mta.queue.returned import Complaint, Filed, ReturnNote
+from mta.queue.returned import Complaint, Filed, Member, ReturnNote
 from mta.queue.settle import Settled
+
+SOON = timedelta(seconds=5)
+"""What failed together is due again within the time in which it was written down, one after the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,17 @@ class Accepted:
     """Those that were written: as they were handed in, but for what a part that was a duplicate takes from them."""
     duplicates: int = 0
     """Deliveries that were not written, because the same message was accepted for their recipients a while ago."""
+
+
+@dataclass(frozen=True, slots=True)
+class Late:
+    """What a stretch of what waits has that is late."""
+
+    found: tuple[Filed, ...]
+    last: str
+    """The delivery at its end; empty when there was none."""
+    more: bool
+    """Whether there may be more behind it."""
 
 
 class Store(Protocol):
@@ -82,6 +97,15 @@ class Store(Protocol):
         also such as are not due, or are passed over by claims. Paused lanes are left out.
 
         Each call looks at a bounded stretch of what waits, and the next one goes on there.
+
+        Raises:
+            StoreUnavailable: nothing was leased.
+        """
+        ...
+
+    async def claim_brothers(self, claimed: Claimed, limit: int) -> list[Claimed]:
+        """Lease deliveries that share a return path with one of ours, and are due now or in a moment (`SOON`): they
+        go in the same transaction, and take nobody's turn.
 
         Raises:
             StoreUnavailable: nothing was leased.
@@ -178,9 +202,36 @@ class Store(Protocol):
         """
         ...
 
+    async def members(self, path: GroupPath, addresses: Collection[str]) -> Sequence[Member]:
+        """Return the deliveries with a shared return path that are to one of some addresses, whatever the case of
+        their ASCII letters.
+
+        Raises:
+            StoreUnavailable: it cannot be read now.
+        """
+        ...
+
     async def settle_late(self, settled: Settled) -> Sequence[Event] | None:
         """Move a delivery from `delivered` to `bounced` because of a report. None, and nothing written, when it is not
         `delivered`: told twice counts once.
+
+        Raises:
+            StoreUnavailable: nothing was written.
+        """
+        ...
+
+    async def late(self, after: str, since: datetime) -> Late:
+        """Look at a stretch of what waits, in the order of acceptance, behind a delivery, for what nobody was told of
+        though its age counts from before a time. Nothing is leased.
+
+        Raises:
+            StoreUnavailable: it cannot be read now.
+        """
+        ...
+
+    async def tell_late(self, settled: Settled) -> Sequence[Event] | None:
+        """Write that a submitter was told of a delivery that waits, with the notification, and leave it as it is. None,
+        and nothing written, when it does not wait any more, or he was told.
 
         Raises:
             StoreUnavailable: nothing was written.

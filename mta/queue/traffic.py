@@ -5,6 +5,7 @@ Accounts and streams that are paused are the store's to skip; here they matter f
 """
 
 import random
+import re
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -20,7 +21,10 @@ from mta.queue.lanes import Lane, is_paused
 from mta.queue.model import Pause, PauseScope, SiteRest
 from mta.queue.pace import Pace
 from mta.queue.places import Places
-from mta.queue.sites import BackOff, Rest, Rests, Standing, has_answered, is_about_site
+from mta.queue.settle import speaker
+from mta.queue.sites import BackOff, Rest, Rests, Said, Standing, has_answered, is_about_site
+
+_REPLY = re.compile(r"([45][0-9]{2})(?: |$)(.*)")
 
 
 class Obstacle(Enum):
@@ -107,10 +111,12 @@ class Traffic:
                     return count
         return len(domains)
 
-    def reason(self, domain: str) -> Reply | None:
-        """Return what was last said at the site of a domain that rests: why what waits there was not attempted."""
-        rests = (self._names.of(domain), *(self._rests.of(site) for site in self._domains.sites_of(domain)))
-        return next((rest.reply for rest in rests if rest is not None), None)
+    def said(self, domain: str, site: str | None = None) -> Said | None:
+        """Return what was last heard at the site of a domain that rests: why what waits there is not attempted. `site`
+        is where it was attempted before, if it was."""
+        sites = [*self._domains.sites_of(domain), *([] if site is None else [site])]
+        rests = (self._names.of(domain), *map(self._rests.of, sites))
+        return next((rest.said for rest in rests if rest is not None), None)
 
     def is_full(self, site: str | None) -> bool:
         """Whether no more should be claimed for a site; None: it is not known which."""
@@ -131,8 +137,7 @@ class Traffic:
             if left > 0:
                 # bounded: the clock of who noted it may be wrong
                 until = now + min(left, timedelta(hours=24).total_seconds())
-                reply = Reply.of(451, "4.4.1", noted.reason)
-                self._rests.resume(Rest(noted.site, now, until, noted.failures, reply))
+                self._rests.resume(Rest(noted.site, now, until, noted.failures, Said(_quoted(noted.reason))))
 
     # one attempt
 
@@ -164,7 +169,7 @@ class Traffic:
         if trouble is None:
             return Change(domain, None) if self._names.answered(domain) else None
         now = self._clock.monotonic()
-        rest = self._names.failed(domain, trouble.reply, began, now)
+        rest = self._names.failed(domain, Said(trouble.reply), began, now)
         return None if rest is None else Change(domain, _noted(rest, now, wall))
 
     @asynccontextmanager
@@ -201,7 +206,7 @@ class Traffic:
             # it served others meanwhile: it only would not have so many at once
             self._places.troubled(site)
             return None
-        rest = self._rests.failed(site, outcome.reply, began, now)
+        rest = self._rests.failed(site, Said(outcome.reply, speaker(outcome.reply, outcome.tries)), began, now)
         if rest is None:
             return None
         self._places.troubled(site)
@@ -241,4 +246,12 @@ class Traffic:
 
 def _noted(rest: Rest, now: float, wall: datetime) -> SiteRest:
     """Return a rest as the store keeps it, whose clock is the wall's."""
-    return SiteRest(rest.site, wall + timedelta(seconds=rest.until - now), rest.failures, str(rest.reply)[:500])
+    return SiteRest(rest.site, wall + timedelta(seconds=rest.until - now), rest.failures, str(rest.said.reply)[:500])
+
+
+def _quoted(reason: str) -> Reply:
+    """Return what was noted of a rest as the reply that it was."""
+    found = _REPLY.match(reason)
+    if found is None:
+        return Reply.of(451, "4.4.1", reason)
+    return Reply.parse(int(found[1]), [found[2]])

@@ -2,12 +2,13 @@
 
 Each change leaves an event for each delivery that it changed (but for retry) and one row in the audit, which counts on
 while the change goes on. A delivery that a worker has in hand is never touched. It goes in steps, each a transaction of
-its own, so that accepting mail does not wait; who stops half-way finds done what was done.
+its own that lasts a moment (`steps`), so that accepting mail does not wait; who stops half-way finds done what was
+done.
 """
 
 import json
 import sqlite3
-from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -18,12 +19,13 @@ from mta.queue.model import MOVES, State
 from mta.storage.reading import Reader
 from mta.storage.rows import Params, to_ms
 from mta.storage.statements import Statements
+from mta.storage.steps import AT_FIRST, LONG, SLICE, next_size
 from mta.storage.transactions import Transactions
 from mta.storage.views import Change, QueueRow, Selector
 from mta.storage.writer import Writer
 
-STEP = 200
-"""Deliveries changed in one transaction: 20 to 50 ms of a queue of a million during which nothing is accepted."""
+PAGE = 200
+"""Deliveries that are read at once."""
 STEP_OCTETS = 8_000_000
 """Octets of cancelled messages that one transaction removes at most, the first message apart: they are overwritten."""
 
@@ -71,7 +73,7 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """One transaction's part of an order."""
+    """One transaction's part of an order: as much of it as its time allows."""
 
     order: Order
     rows: Sequence[QueueRow]
@@ -80,6 +82,17 @@ class _Step:
     is_first: bool
     before: Change
     """What came of the order so far, and of this page what needs no transaction."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """What a step came to."""
+
+    changed: frozenset[str]
+    seen: int
+    """So many of its rows, the first ones, were seen to: the time was over then."""
+    seconds: float
+    so_far: Change
 
 
 class Changes:
@@ -112,21 +125,23 @@ class Changes:
         Raises:
             StoreUnavailable: not all were changed; those that were have their events.
         """
-        so_far, is_first = Change(0, 0, 0), True
+        so_far, is_first, size = Change(0, 0, 0), True, AT_FIRST
         allowed = CHANGES[order.verb]
         audit = self.audit_row(f"queue {order.verb}", str(order.selector), order.who, order.reason)
         for selector in _walks(order):
             after = ""
-            while rows := await self._reader.select(selector, STEP, after):
+            while rows := await self._reader.select(selector, PAGE, after):
                 after = rows[-1].id
                 fit = [row for row in rows if row.state in allowed]
                 active = sum(row.state is State.ACTIVE for row in rows)
                 so_far = Change(so_far.changed, so_far.active + active, so_far.other + len(rows) - len(fit) - active)
-                for part in _parts(fit, by_octets=order.verb is Verb.CANCEL):
-                    so_far = await self._carry_out(_Step(order, part, audit, is_first, so_far))
-                    is_first = False
-                    yield so_far
                 if not fit:
+                    yield so_far
+                while fit:
+                    part = _part(fit, size, by_octets=order.verb is Verb.CANCEL)
+                    done = await self._carry_out(_Step(order, part, audit, is_first, so_far))
+                    so_far, is_first, fit = done.so_far, False, fit[done.seen :]
+                    size = next_size(size, done.seen, done.seconds)
                     yield so_far
 
     def audit_row(self, action: str, target: str, who: str, reason: str) -> Params:
@@ -141,39 +156,48 @@ class Changes:
             "detail": "{}",
         }
 
-    async def _carry_out(self, step: _Step) -> Change:
+    async def _carry_out(self, step: _Step) -> _Done:
         """Change some deliveries in one transaction: those whose state is still the same."""
         events = {row.id: event for row in step.rows if (event := self._event(step.order, row)) is not None}
-
-        def unit(connection: sqlite3.Connection) -> tuple[Change, Collection[str]]:
-            now = to_ms(self._clock.now())
-            done = self._change(connection, step, now)
-            self._transactions.write_events(connection, [event for id, event in events.items() if id in done])
-            if step.order.verb is Verb.CANCEL:
-                for queue_id in {row.queue_id for row in step.rows if row.id in done}:
-                    self._transactions.finish(connection, queue_id, now)
-            before, count = step.before, len(done)
-            change = Change(before.changed + count, before.active, before.other + len(step.rows) - count)
-            self._note(connection, step, change)
-            return change, done
-
-        change, done = await self._writer.run(unit)
+        done = await self._writer.run(lambda connection: self._within_time(connection, step, events))
         self._moved()
         for id, event in events.items():
-            if id in done:
+            if id in done.changed:
                 self._observer.observe(event)
-        return change
+        return done
 
-    def _change(self, connection: sqlite3.Connection, step: _Step, now: int) -> frozenset[str]:
-        """Change what is still as it was seen; return the ids."""
-        statement = self._sql[_STATEMENTS[step.order.verb]]
+    def _within_time(self, connection: sqlite3.Connection, step: _Step, events: Mapping[str, Event]) -> _Done:
+        """Change as many as the time of a transaction allows, a few at least."""
+        began, seconds, seen = self._clock.monotonic(), 0.0, 0
+        changed: set[str] = set()
+        while seen < len(step.rows) and seconds <= LONG:
+            slice = step.rows[seen : seen + SLICE]
+            changed |= self._change(connection, step.order, slice, events)
+            seen += len(slice)
+            seconds = self._clock.monotonic() - began
+        before, count = step.before, len(changed)
+        so_far = Change(before.changed + count, before.active, before.other + seen - count)
+        self._note(connection, step, so_far)
+        return _Done(frozenset(changed), seen, seconds, so_far)
+
+    def _change(
+        self, connection: sqlite3.Connection, order: Order, rows: Sequence[QueueRow], events: Mapping[str, Event]
+    ) -> frozenset[str]:
+        """Change what is still as it was seen, with its events; return the ids."""
+        now = to_ms(self._clock.now())
+        statement = self._sql[_STATEMENTS[order.verb]]
         done: list[str] = []
-        for state in CHANGES[step.order.verb]:
-            ids = [row.id for row in step.rows if row.state is state]
+        for state in CHANGES[order.verb]:
+            ids = [row.id for row in rows if row.state is state]
             if ids:
-                params = {"ids": json.dumps(ids), "was": state.value, "now": now, "reason": step.order.reason}
+                params = {"ids": json.dumps(ids), "was": state.value, "now": now, "reason": order.reason}
                 done += [row["id"] for row in connection.execute(statement, params).fetchall()]
-        return frozenset(done)
+        changed = frozenset(done)
+        self._transactions.write_events(connection, [event for id, event in events.items() if id in changed])
+        if order.verb is Verb.CANCEL:
+            for queue_id in {row.queue_id for row in rows if row.id in changed}:
+                self._transactions.finish(connection, queue_id, now)
+        return changed
 
     def _note(self, connection: sqlite3.Connection, step: _Step, change: Change) -> None:
         detail = json.dumps({"changed": change.changed, "active": change.active, "other": change.other})
@@ -210,21 +234,16 @@ def _walks(order: Order) -> list[Selector]:
     return [replace(selector, state=state) for state in (*sorted(CHANGES[order.verb]), State.ACTIVE)]
 
 
-def _parts(rows: Sequence[QueueRow], *, by_octets: bool) -> Iterator[Sequence[QueueRow]]:
-    """Cut a page into what one transaction changes."""
+def _part(rows: Sequence[QueueRow], size: int, *, by_octets: bool) -> Sequence[QueueRow]:
+    """Return the first rows of a page that one transaction may change."""
+    part = rows[:size]
     if not by_octets:
-        if rows:
-            yield rows
-        return
-    part: list[QueueRow] = []
+        return part
     octets, last = 0, ""
-    for row in rows:
+    for count, row in enumerate(part):
         # deliveries of one message follow one another, and its octets go once
-        size = 0 if row.queue_id == last else row.size
-        if part and octets + size > STEP_OCTETS:
-            yield part
-            part, octets = [], 0
-        part.append(row)
-        octets, last = octets + size, row.queue_id
-    if part:
-        yield part
+        octets += 0 if row.queue_id == last else row.size
+        if count and octets > STEP_OCTETS:
+            return part[:count]
+        last = row.queue_id
+    return part

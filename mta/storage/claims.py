@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from mta.mail.ids import first_at
 from mta.queue.lanes import Lane, Turns, is_paused, shares
 from mta.queue.model import Claimed, Pause, Stream
+from mta.queue.store import SOON
 from mta.storage.lines import START, SWEPT_EVERY, Known, Learned, Position, Reach
 from mta.storage.rows import Params, claimed_from, pause_from, span_to_ms, to_ms
 from mta.storage.statements import Statements
@@ -148,6 +149,19 @@ class Claims:
         # what was not taken is looked at again by the next search
         more = len(rows) == _OLD and len(ids) < limit
         return Old(self._read(connection, ids, at), rows[-1]["id"] if more else "")
+
+    def brothers(self, connection: sqlite3.Connection, claimed: Claimed, limit: int, now: datetime) -> list[Claimed]:
+        """Lease deliveries that share a return path with one of ours, and are due now or in a moment."""
+        at = to_ms(now)
+        place: Params = {
+            "queue_id": claimed.message.id,
+            "return_path": str(claimed.delivery.return_path),
+            "until": to_ms(now + SOON),
+            "limit": limit,
+        }
+        ids = [row["id"] for row in connection.execute(self._sql["brothers"], place).fetchall()]
+        self._take(connection, ids, at)
+        return self._read(connection, ids, at)
 
     def extend(self, connection: sqlite3.Connection, ids: Iterable[str], now: datetime) -> frozenset[str]:
         """Renew leases that are ours; return which."""

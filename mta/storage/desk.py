@@ -1,8 +1,10 @@
-"""What operators change: deliveries that they select, pauses, accounts made by command, and the suppression list.
+"""What operators change: deliveries that they select, pauses, accounts made by command, the suppression list, and
+whether bounces are believed.
 
 Every change leaves its events and one row in the audit. How many deliveries are changed at once is left to `changes`.
 """
 
+import json
 import sqlite3
 from collections.abc import AsyncGenerator, Callable
 
@@ -15,11 +17,12 @@ from mta.queue.records import Detail, suppression_detail
 from mta.reputation.suppression import Suppression
 from mta.storage.changes import Changes, Order, Verb
 from mta.storage.reading import Reader
-from mta.storage.rows import pause_params, to_ms
+from mta.storage.rows import Params, pause_params, to_ms
 from mta.storage.statements import Statements
 from mta.storage.suppression import Put, Suppressions
 from mta.storage.transactions import Transactions
 from mta.storage.views import Change, Selector
+from mta.storage.withheld import WithheldBook
 from mta.storage.writer import Writer
 
 
@@ -49,6 +52,7 @@ class Desk:
         self._observer = observer
         self._moved = moved
         self._listed = listed
+        self._withheld = WithheldBook(writer, reader, clock, ids, statements, suppressions, transactions)
         self._changes = Changes(writer, reader, clock, ids, statements, transactions, observer, moved)
 
     def changing(self, order: Order) -> AsyncGenerator[Change, None]:
@@ -184,6 +188,41 @@ class Desk:
 
         return await self._told(unit, event)
 
+    async def believe(self, site: str, who: str, reason: str) -> int:
+        """Let bounces of a site that were withheld be believed, and those to come; return how many waited. What they do
+        is done by the workers, in moments; with none that wait, nothing is written.
+
+        Raises:
+            StoreUnavailable: nothing was written.
+        """
+        waiting = await self._withheld.waiting(site)
+        audit = self._changes.audit_row("bounces apply", site, who, reason) | _counted(waiting)
+
+        def unit(connection: sqlite3.Connection) -> None:
+            connection.execute(self._sql["believe_site"], {"site": site, "now": audit["now"]})
+            connection.execute(self._sql["insert_audit"], audit)
+
+        if waiting:
+            await self._writer.run(unit)
+        return waiting
+
+    async def disbelieve(self, site: str, who: str, reason: str) -> int:
+        """Forget bounces of a site that were withheld: they suppress nobody, and count in nobody's ratio; return how
+        many there were. Those to come are withheld as before.
+
+        Raises:
+            StoreUnavailable: not all were forgotten.
+        """
+        until = self._clock.now()
+        waiting = await self._withheld.waiting(site)
+        if waiting:
+            audit = self._changes.audit_row("bounces discard", site, who, reason) | _counted(waiting)
+            await self._writer.run(lambda connection: connection.execute(self._sql["insert_audit"], audit).rowcount)
+        count = 0
+        while forgotten := await self._withheld.discard(site, until):
+            count += forgotten
+        return count
+
     async def _told(self, unit: Callable[[sqlite3.Connection], bool], event: Event) -> bool:
         """Run a unit, and tell of it when it changed something."""
         changed = await self._writer.run(unit)
@@ -207,3 +246,8 @@ class Desk:
             recipient=str(address),
             detail={**detail, "who": who},
         )
+
+
+def _counted(count: int) -> Params:
+    """Return what the audit tells of how many were meant."""
+    return {"detail": json.dumps({"changed": count})}

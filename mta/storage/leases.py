@@ -79,6 +79,16 @@ class Leases:
         self._old_after = old.after
         return old.claimed
 
+    async def claim_brothers(self, claimed: Claimed, limit: int) -> list[Claimed]:
+        """Lease what may go in the same transaction as a delivery of ours.
+
+        Raises:
+            StoreUnavailable: nothing was leased.
+        """
+        return await self._writer.run(
+            lambda connection: self._claims.brothers(connection, claimed, limit, self._clock.now())
+        )
+
     async def extend(self, ids: Collection[str]) -> frozenset[str]:
         """Renew leases; return those that are still ours.
 

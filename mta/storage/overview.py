@@ -4,7 +4,6 @@ Made for a command's own process: some of its statements take a second when a mi
 nothing is locked, but a server's own reading should not stand behind them.
 """
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -44,17 +43,13 @@ class Overview:
         self._clock = clock
 
     async def shape(self, by: By = By.DOMAIN, most: int = 20) -> Shape:
-        """Count open deliveries by age for whoever has most of them. By site it reads all that are open, in pages.
+        """Count open deliveries by age for whoever has most of them.
 
         Raises:
             StoreUnavailable: it cannot be read now.
         """
         bounds = {f"b{column}": to_ms(self._clock.now() - age) for column, age in enumerate(AGES)}
-        if by is By.SITE:
-            rows = await self._by_site(bounds)
-        else:
-            name = "ages_by_account" if by is By.ACCOUNT else "ages_by_domain"
-            rows = [_age_row(row) for row in await self._reader.rows(name, bounds | {"limit": most + 1})]
+        rows = [_age_row(row) for row in await self._reader.rows(f"ages_by_{by}", bounds | {"limit": most + 1})]
         shown = rows[:most]
         if by is By.DOMAIN:
             lanes = await self._reader.waiting_lanes()
@@ -73,12 +68,12 @@ class Overview:
         ]
 
     async def count(self, selector: Selector) -> Mapping[State, int]:
-        """Count what a selector means, by state. By tag, site or hold reason it reads all that are open, in pages.
+        """Count what a selector means, by state. By tag or hold reason it reads all that are open, in pages.
 
         Raises:
             StoreUnavailable: it cannot be read now.
         """
-        by_rows = (selector.id, selector.tag, selector.site, selector.hold_reason) != (None,) * 4
+        by_rows = (selector.id, selector.tag, selector.hold_reason) != (None,) * 3
         if by_rows or (selector.state is not None and selector.state.is_final):
             return await self._walk(selector)
         older = selector.older_than
@@ -86,6 +81,7 @@ class Overview:
             "account": selector.account,
             "domain": None if selector.domain is None else selector.domain.lower(),
             "stream": selector.stream,
+            "site": selector.site,
             "accepted_before": None if older is None else to_ms(self._clock.now() - older),
         }
         counts = {State(row["state"]): row["count"] for row in await self._reader.rows("counts_selected", params)}
@@ -158,29 +154,8 @@ class Overview:
             after = rows[-1].id
         return dict(counts)
 
-    async def _by_site(self, bounds: Params) -> list[AgeRow]:
-        sites: dict[str, AgeRow] = {}
-        nothing = dict.fromkeys(("account", "domain", "stream", "accepted_before"))
-        for name in ("ids_queued", "ids_held", "ids_active"):
-            after = ""
-            while True:
-                page: Params = {**nothing, "after": after, "limit": _PAGE}
-                ids = [row["id"] for row in await self._reader.rows(name, page)]
-                for row in await self._reader.rows("ages_by_site", bounds | {"ids": json.dumps(ids)}):
-                    one = _age_row(row)
-                    sites[one.name] = one if one.name not in sites else _added(sites[one.name], one)
-                if len(ids) < _PAGE:
-                    break
-                after = ids[-1]
-        return sorted(sites.values(), key=lambda row: (-row.count, row.name))
-
 
 def _age_row(row: Any) -> AgeRow:
     younger = [row[f"n{column}"] for column in range(len(AGES))] + [row["count"]]
     by_age = tuple(count - before for count, before in zip(younger, [0, *younger], strict=False))
     return AgeRow(row["name"] or "", row["count"], from_ms(row["oldest"]), by_age)
-
-
-def _added(one: AgeRow, other: AgeRow) -> AgeRow:
-    by_age = tuple(mine + theirs for mine, theirs in zip(one.by_age, other.by_age, strict=True))
-    return AgeRow(one.name, one.count + other.count, min(one.oldest, other.oldest), by_age)

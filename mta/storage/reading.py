@@ -7,7 +7,7 @@ import asyncio
 import hashlib
 import json
 import sqlite3
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
@@ -22,9 +22,10 @@ from mta.errors import Damaged, StoreUnavailable
 from mta.events import Event, EventType
 from mta.mail.address import Mailbox
 from mta.mail.ids import first_at
+from mta.mail.token import GroupPath
 from mta.queue.lanes import Lane
 from mta.queue.model import Content, Message, Pause, SiteRest, State, Stream
-from mta.queue.returned import Filed, ReturnNote
+from mta.queue.returned import Filed, Member, ReturnNote
 from mta.reputation.rates import Tally
 from mta.reputation.suppression import Suppression
 from mta.storage.connect import BUSY_TIMEOUT, translate, uri_of
@@ -246,6 +247,16 @@ class Reader:
             return filed_from(rows[0]) if rows else None
         except ValueError as error:
             raise StoreUnavailable(f"{self._path}: delivery {delivery_id} is unreadable: {error}") from error
+
+    async def members(self, path: GroupPath, addresses: Collection[str]) -> list[Member]:
+        """Return the deliveries with a shared return path that are to one of some addresses.
+
+        Raises:
+            StoreUnavailable: it cannot be read now.
+        """
+        folded = json.dumps([one.lower() for one in addresses if one.isascii()])
+        params: Params = {"queue_id": path.queue_id, "local_part": path.local_part, "addresses": folded}
+        return [Member(row["id"], row["recipient"]) for row in await self._all("members", params)]
 
     async def suppression(self, account: str, address: Mailbox) -> Suppression | None:
         """Return an entry of an account's list, also one that has ended: ask whether it `holds`."""

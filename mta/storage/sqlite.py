@@ -17,15 +17,17 @@ from mta.clock import Clock
 from mta.errors import OverRate, StoreUnavailable
 from mta.events import Event, EventType, Observer
 from mta.mail.ids import IdSource
+from mta.mail.token import GroupPath
 from mta.queue.lanes import NOTHING, Lane
 from mta.queue.model import Claimed, Content, NewMessage, Pause, SiteRest, Stream
-from mta.queue.returned import Complaint, Filed, ReturnNote
+from mta.queue.returned import Complaint, Filed, Member, ReturnNote
 from mta.queue.settle import Settled
-from mta.queue.store import Accepted
+from mta.queue.store import Accepted, Late
 from mta.storage.allowance import AllowanceBook, Allowances
 from mta.storage.claims import Claims, Wanted
 from mta.storage.connect import prepare
 from mta.storage.desk import Desk
+from mta.storage.late import LateMail
 from mta.storage.leases import Leases
 from mta.storage.moving import Moving
 from mta.storage.reading import Reader
@@ -38,6 +40,7 @@ from mta.storage.suppression import SuppressionList, Suppressions
 from mta.storage.tls import TlsBook
 from mta.storage.transactions import Transactions
 from mta.storage.views import Retention
+from mta.storage.withheld import WithheldBook
 from mta.storage.workers import BEAT, take_number
 from mta.storage.writer import Writer, WriterSettings, folder_of
 
@@ -81,6 +84,8 @@ class SqliteStore:
         self.allowances = AllowanceBook(reader, clock)
         self.tls = TlsBook(writer, statements, clock)
         self.book = StandingBook(writer, reader, statements, units.transactions)
+        self._late = LateMail(writer, reader, clock, statements, units.transactions)
+        self.withheld = WithheldBook(writer, reader, clock, ids, statements, units.suppressions, units.transactions)
         self._writer = writer
         self._worker = worker
         self._clock = clock
@@ -226,6 +231,14 @@ class SqliteStore:
         """
         return await self._leases.claim_old(before, limit)
 
+    async def claim_brothers(self, claimed: Claimed, limit: int) -> list[Claimed]:
+        """Lease deliveries that share a return path with one of ours, and are due now or in a moment.
+
+        Raises:
+            StoreUnavailable: nothing was leased.
+        """
+        return await self._leases.claim_brothers(claimed, limit)
+
     def waits(self, lane: Lane, domain: str) -> bool:
         """Return whether something that is due waits for its turn in a lane, or in the lane for a domain.
 
@@ -271,6 +284,15 @@ class SqliteStore:
         """
         return await self.reader.file(delivery_id)
 
+    async def members(self, path: GroupPath, addresses: Collection[str]) -> Sequence[Member]:
+        """Return the deliveries with a shared return path that are to one of some addresses, whatever the case of
+        their ASCII letters.
+
+        Raises:
+            StoreUnavailable: it cannot be read now.
+        """
+        return await self.reader.members(path, addresses)
+
     async def settle_late(self, settled: Settled) -> Sequence[Event] | None:
         """Move a delivery from `delivered` to `bounced` because of a report. None, and nothing written, when it is not
         `delivered`: told twice counts once.
@@ -285,6 +307,26 @@ class SqliteStore:
                 lambda connection: self._returned.settle_late(connection, settled, self._clock.now())
             )
         )
+
+    async def late(self, after: str, since: datetime) -> Late:
+        """Look at a stretch of what waits for what nobody was told of though its age counts from before a time.
+
+        Raises:
+            StoreUnavailable: it cannot be read now.
+        """
+        return await self._late.find(after, since)
+
+    async def tell_late(self, settled: Settled) -> Sequence[Event] | None:
+        """Write that a submitter was told of a delivery that waits, with the notification. None, and nothing written,
+        when it does not wait any more, or he was told.
+
+        Raises:
+            StoreUnavailable: nothing was written.
+        """
+        events = await self._late.tell(settled)
+        if events is not None and settled.dsn is not None:
+            self._leases.accepted(settled.dsn, ())
+        return events
 
     async def complain(self, complaint: Complaint) -> Sequence[Event] | None:
         """Write a complaint and what follows from it. None, and nothing written, when the delivery has one already, or
@@ -396,6 +438,7 @@ class SqliteStore:
         def unit(connection: sqlite3.Connection) -> bool:
             now = self._clock.now()
             more = self._returned.purge(connection, now, _PURGED_AT_ONCE)
+            more = self.withheld.purge(connection, now, _PURGED_AT_ONCE) or more
             return self._transactions.purge(connection, now, _PURGED_AT_ONCE) or more
 
         return await self._writer.run(unit, patient=True)

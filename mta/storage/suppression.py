@@ -11,7 +11,7 @@ from mta.clock import Clock
 from mta.events import Event
 from mta.mail.address import Mailbox
 from mta.queue.model import State
-from mta.queue.settle import Settled
+from mta.queue.settle import Settled, Settlement
 from mta.queue.verdict import SEEN_AGAIN_AFTER
 from mta.reputation.suppression import Suppression
 from mta.storage.reading import Reader
@@ -50,6 +50,9 @@ class Suppressions:
             claimed = settlement.claimed
             address = str(claimed.delivery.recipient.mailbox)
             connection.execute(self._sql["clear_suspect"], {"account": claimed.message.account, "address": address})
+        if settlement.withheld:
+            self._withhold(connection, settlement)
+            return settled.events
         if entry is None or (settlement.suspicion and not self._seen_long_ago(connection, entry, at)):
             return settled.events
         return settled.events + self.suppress(connection, entry, settled.on_suppressing, at)
@@ -82,6 +85,17 @@ class Suppressions:
         key: Params = {"account": account, "address": str(address), "now": at}
         row = connection.execute(self._sql["holding"], key).fetchone()
         return None if row is None else suppression_from(row)
+
+    def _withhold(self, connection: sqlite3.Connection, settlement: Settlement) -> None:
+        """Keep for later what a settlement would do to the list and the counts (`withheld`)."""
+        entry, claimed = settlement.suppression, settlement.claimed
+        if entry is not None:
+            params = suppression_params(entry) | {
+                "delivery_id": claimed.delivery.id,
+                "site": settlement.site or claimed.delivery.domain,
+                "stream": claimed.message.stream.value,
+            }
+            connection.execute(self._sql["withhold"], params)
 
     def _seen_long_ago(self, connection: sqlite3.Connection, entry: Suppression, at: int) -> bool:
         key: Params = {"account": entry.account, "address": str(entry.address), "now": at}

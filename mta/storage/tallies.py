@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterable
+from datetime import datetime
 
 from mta.events import Event
 from mta.reputation.rates import slot_of, tally_of
@@ -14,6 +15,12 @@ def add_tallies(connection: sqlite3.Connection, statements: Statements, events: 
     rows = [row for event in events if (row := _row(event)) is not None]
     if rows:
         connection.executemany(statements["add_tally"], rows)
+
+
+def add_bounce(connection: sqlite3.Connection, statements: Statements, account: str, stream: str, at: datetime) -> None:
+    """Add a hard bounce that was not counted when it happened, at the time at which it happened."""
+    counts = {"delivered": 0, "ended": 1, "hard_bounced": 1, "complained": 0}
+    connection.execute(statements["add_tally"], {"account": account, "stream": stream, "slot": slot_of(at), **counts})
 
 
 def _row(event: Event) -> Params | None:

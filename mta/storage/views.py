@@ -117,6 +117,18 @@ class LaneRow:
 
 
 @dataclass(frozen=True, slots=True)
+class WithheldRow:
+    """Hard bounces of an account's stream at a site that are not believed yet."""
+
+    site: str
+    account: str
+    stream: str
+    count: int
+    since: datetime
+    latest: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Shape:
     """Open deliveries by something and by age."""
 

@@ -5,7 +5,7 @@ Once the store was asked, the acceptance runs to its end whatever becomes of the
 
 import asyncio
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -29,6 +29,7 @@ from mta.smtp.data import split_header
 from mta.smtp.unbroken import Unbroken
 from mta.submission import rules
 from mta.submission.gate import Suspended, may_send
+from mta.submission.groups import groups
 
 _LARGE = 256 * 1024
 """Octets above which a content is read and hashed in a thread: there it takes longer than other clients should wait."""
@@ -36,6 +37,7 @@ _LONG_HEADER = 16 * 1024
 """Octets of a header section above which it is taken apart there too: it may have ten thousand fields."""
 _LARGE_AT_ONCE = 2
 """Large contents read at the same time: each may hold on to the interpreter while others wait for a reply."""
+_NO_GROUPS: Mapping[int, int] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,8 @@ class AcceptorSettings:
     """How long a message that is submitted again is known; 0: not at all."""
     first_time_recipients_per_day: int = 0
     """For accounts that have no limit of their own; 0: no limit."""
+    batch_above: int | None = None
+    """Octets times recipients of a domain above which these may share transactions; None: they never do."""
     pools: frozenset[str] = frozenset()
     """The pools that mail may be sent from; empty: there are none to choose from, and any name is kept."""
 
@@ -100,9 +104,14 @@ class Acceptor:
         ids: IdSource,
         return_paths: ReturnPaths,
         held: Callable[[str, str], str | None] = _nobody,
+        batch_relay: Callable[[str, str], str | None] = _nobody,
     ) -> None:
-        """`held` returns why mail of an account to a domain is kept; None: it is delivered."""
+        """`held` returns why mail of an account to a domain is kept; None: it is delivered.
+
+        `batch_relay` returns where an account's mail to a domain goes in batches, when the operator wants that.
+        """
         self._held = held
+        self._batch_relay = batch_relay
         self._settings = settings
         self._store = store
         self._dispatchable = dispatchable
@@ -229,12 +238,16 @@ class Acceptor:
 
     def _deliveries(self, message: Message, envelope: Envelope) -> tuple[Delivery, ...]:
         deliveries = []
-        for recipient in envelope.recipients:
+        shared = self._groups(message, envelope) if len(envelope.recipients) > 1 else _NO_GROUPS
+        for place, recipient in enumerate(envelope.recipients):
             delivery_id = self._ids.next()
             return_path = None
             if not message.reverse_path.is_null:
                 domain = self._settings.return_path_domain(message.from_domain)
-                return_path = Mailbox(self._return_paths.make(delivery_id), domain)
+                group = shared.get(place)
+                paths = self._return_paths
+                local_part = paths.make(delivery_id) if group is None else paths.make_shared(message.id, group)
+                return_path = Mailbox(local_part, domain)
             due_at = message.release_at or message.accepted_at
             # at once, so that it costs no lease, no attempt and no second commit
             kept = self._held(recipient.mailbox.domain, message.account)
@@ -243,6 +256,14 @@ class Acceptor:
                 Delivery(delivery_id, message.id, recipient, state, due_at, return_path, hold_reason=kept)
             )
         return tuple(deliveries)
+
+    def _groups(self, message: Message, envelope: Envelope) -> Mapping[int, int]:
+        above = self._settings.batch_above
+        if above is None or message.stream is not Stream.TRANSACTIONAL:
+            return _NO_GROUPS
+        return groups(
+            envelope.recipients, message.size, above, lambda domain: self._batch_relay(domain, message.account)
+        )
 
     def _events(self, new: NewMessage) -> tuple[Event, ...]:
         kept = (one for one in new.deliveries if one.state is State.HELD and one.hold_reason is not None)

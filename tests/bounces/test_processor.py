@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -15,7 +15,8 @@ from mta.bounces.report import Action, Classification, Feedback, Hardness, Kind,
 from mta.errors import StoreUnavailable
 from mta.mail.header import Header
 from mta.mail.reply import EnhancedStatus
-from mta.mail.token import REPORT_FIELD, Keyring, ReportClaim, ReportTokens, ReturnPaths
+from mta.mail.report_token import REPORT_FIELD, ReportClaim, ReportTokens
+from mta.mail.token import GroupPath, Keyring, ReturnPaths
 
 AT = datetime(2026, 11, 22, tzinfo=UTC)
 OLD = Keyring.new(b"o" * 32, AT)
@@ -23,6 +24,7 @@ OURS = OLD.with_new(b"n" * 32, AT)
 FOREIGN = Keyring.new(b"x" * 32, AT).with_new(b"y" * 32, AT)
 
 MINE, OTHER = "0123456789abcdef", "0123456789abcdeg"
+MESSAGE = "00000000000000mm"
 CLAIM = ReportClaim(MINE, "app", "bulk", "a@example.net")
 HARD = Classification(Reason.BAD_MAILBOX, Hardness.HARD)
 
@@ -37,6 +39,8 @@ class Told:
     complained_: list[tuple[str, ReportClaim | None]] = field(default_factory=list)
     noted_: list[tuple[str | None, Kind, Effect]] = field(default_factory=list)
     rejected: list[str] = field(default_factory=list)
+    members: dict[str, str] = field(default_factory=dict)
+    """Who shares a return path, by address."""
 
     async def failed(self, delivery_id: str, recipient: ReportedRecipient, report: Report) -> Effect:
         self._fail()
@@ -47,6 +51,11 @@ class Told:
         self._fail()
         self.complained_.append((delivery_id, claim))
         return self.answer
+
+    async def named(self, path: GroupPath, addresses: Collection[str]) -> Mapping[str, str]:
+        self._fail()
+        assert path.queue_id == MESSAGE
+        return {one: self.members[one] for one in addresses if one in self.members}
 
     async def noted(self, delivery_id: str | None, report: Report, effect: Effect) -> None:
         self._fail()
@@ -324,3 +333,74 @@ async def test_a_store_that_fails_is_the_senders_to_try_again(told: Told, report
         await mine.returned(MINE, b"")
     with pytest.raises(StoreUnavailable):
         await mine.fed_back(b"")
+
+
+# to a return path that several share
+
+
+GROUP = GroupPath(MESSAGE, ReturnPaths(OURS).make_shared(MESSAGE, 0))
+SHARING = {"a@example.net": MINE, "b@example.net": OTHER}
+
+
+async def test_a_failure_in_a_batch_is_about_those_whom_the_report_names_and_who_are_in_it(told: Told) -> None:
+    told.members = dict(SHARING)
+    named = (
+        recipient("stranger@example.org"),
+        recipient("b@example.net"),
+        recipient("a@example.net", Action.DELIVERED),
+    )
+    assert await processor(told, Report(Kind.BOUNCE, named)).returned_to_group(GROUP, b"") is Effect.APPLIED
+    assert told.failed_ == [(OTHER, named[1])]
+    assert told.noted_ == []
+
+
+async def test_a_failure_in_a_batch_is_about_each_who_is_named(told: Told) -> None:
+    told.members = dict(SHARING)
+    named = (recipient("a@example.net"), recipient("b@example.net", action=None))
+    await processor(told, Report(Kind.BOUNCE, named)).returned_to_group(GROUP, b"")
+    assert told.failed_ == [(MINE, named[0]), (OTHER, named[1])]
+
+
+@pytest.mark.parametrize(
+    "report",
+    [
+        Report(Kind.BOUNCE),
+        Report(Kind.BOUNCE, (recipient("stranger@example.org"),)),
+        Report(Kind.BOUNCE, (recipient("a@example.net", Action.DELAYED), recipient("stranger@example.org"))),
+        Report(Kind.COMPLAINT, feedback=Feedback("abuse")),
+        Report(Kind.COMPLAINT, (ReportedRecipient("stranger@example.org"),), feedback=Feedback("abuse")),
+    ],
+)
+async def test_a_report_to_a_batch_that_names_nobody_of_it_changes_nothing(told: Told, report: Report) -> None:
+    told.members = dict(SHARING)
+    assert await processor(told, report).returned_to_group(GROUP, b"") is Effect.STRANGER
+    assert (told.failed_, told.complained_) == ([], [])
+    assert told.noted_ == [(None, report.kind, Effect.STRANGER)]
+    assert told.rejected == ["recipient"]
+
+
+async def test_a_complaint_about_a_batch_is_that_of_whom_it_names(told: Told) -> None:
+    told.members = dict(SHARING)
+    report = Report(Kind.COMPLAINT, (ReportedRecipient("b@example.net"),), feedback=Feedback("abuse"))
+    assert await processor(told, report).returned_to_group(GROUP, b"") is Effect.APPLIED
+    assert told.complained_ == [(OTHER, None)]
+
+
+async def test_a_complaint_at_the_feedback_address_is_proved_by_a_shared_return_path_too(told: Told) -> None:
+    told.members = dict(SHARING)
+    header = Header.parse(f"Return-Path: <{GROUP.local_part}@bounces.example.com>\r\n".encode())
+    named = (ReportedRecipient("b@example.net"), ReportedRecipient("stranger@example.org"))
+    report = Report(Kind.COMPLAINT, named, feedback=Feedback("abuse"), returned=header)
+    assert await processor(told, report).fed_back(b"") is Effect.APPLIED
+    assert told.complained_ == [(OTHER, None)]
+
+
+async def test_a_vacation_to_a_batch_is_noted(told: Told) -> None:
+    assert await processor(told, Report(Kind.AUTOREPLY)).returned_to_group(GROUP, b"") is Effect.NOTED
+    assert told.noted_ == [(None, Kind.AUTOREPLY, Effect.NOTED)]
+
+
+async def test_a_store_that_fails_makes_the_host_of_a_batch_try_again(told: Told) -> None:
+    told.failure = StoreUnavailable("no")
+    with pytest.raises(StoreUnavailable):
+        await processor(told, Report(Kind.BOUNCE, (recipient(),))).returned_to_group(GROUP, b"")

@@ -2,9 +2,11 @@
 
 import base64
 import json
+import sqlite3
 import stat
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -212,3 +214,31 @@ def test_foreign_text_never_reaches_a_terminal_raw(
     answer = mta("bounces", verb, *form)
     assert "evil" in answer.stdout
     assert not UNFIT_FOR_A_TERMINAL.search(answer.stdout)
+
+
+@pytest.mark.usefixtures("letterbox")
+def test_bounces_that_wait_are_shown_by_site_account_and_stream(mta: Command, site: Path) -> None:
+    assert mta("bounces", "withheld").lines == ["no bounce is withheld"]
+    with closing(sqlite3.connect(site / "data" / "queue.db")) as connection, connection:
+        connection.executemany(
+            "INSERT INTO withheld (delivery_id, address, at, site, account, stream, epoch, cause, origin, detail) "
+            "VALUES (?, ?, ?, 'mx.example.net', 'app', 'bulk', 0, 'hard_bounce', 'delivery', '550 5.1.1 who?')",
+            [("d1", "ann@example.net", 1_760_000_000_000), ("d2", "bob@example.net", 1_760_000_060_000)],
+        )
+    (row,) = mta("bounces", "withheld", "--json").rows
+    assert row == {
+        "site": "mx.example.net",
+        "account": "app",
+        "stream": "bulk",
+        "bounces": 2,
+        "since": "2025-10-09T08:53:20+00:00",
+        "latest": "2025-10-09T08:54:20+00:00",
+    }
+    assert any("mta bounces apply SITE" in line for line in mta("bounces", "withheld").lines)
+    assert any("2 hard bounces at mx.example.net" in line for line in mta("reputation").lines)
+    assert not any("hard bounces at" in line for line in mta("reputation", "--json").lines)
+
+
+def test_of_a_site_that_has_none_waiting_nothing_is_applied_or_discarded(live: Command) -> None:
+    for verb in ("apply", "discard"):
+        assert live("bounces", verb, "mx.example.net", "--reason", "x").exit_code == 1

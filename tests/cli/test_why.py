@@ -115,10 +115,16 @@ ON_LIST = {"cause": "complaint", "origin": "feedback", "expires_at": None, "reas
 TRY = Try("mx.example.net", "192.0.2.1", 25, "rcpt", GONE, True)
 DANE = replace(
     TRY,
-    tls=TlsUse("TLSv1.3", "TLS_AES_256_GCM_SHA384", "dane", verified=True, proof="x"),
+    tls=TlsUse("TLSv1.3", "TLS_AES_256_GCM_SHA384", "dane", verified=True, proof="x", offered="DSN SIZE=1000 STARTTLS"),
     duration=timedelta(seconds=1.25),
 )
-BARE = replace(TRY, tls=TlsUse("", "", "opportunistic"))
+BARE = replace(TRY, tls=TlsUse("", "", "opportunistic", offered="SIZE"))
+FORBIDDEN = Reply.of(451, "4.7.5", "forbidden")
+SKIPPED = Try("mx.example.net", "", 25, "connect", FORBIDDEN, False, TlsUse("", "", "mta-sts"))
+NOT_REACHED = Try("mx.example.net", "192.0.2.1", 25, "connect", Reply.of(451, "4.4.1", "refused"), False)
+ANYBODY = replace(TRY, tls=TlsUse("TLSv1.2", "ECDHE"))
+OLD = replace(TRY, stage="starttls", tls=TlsUse("", "", "require"))
+"""As it was told before what was offered was kept."""
 
 
 @pytest.mark.parametrize(
@@ -142,7 +148,20 @@ BARE = replace(TRY, tls=TlsUse("", "", "opportunistic"))
             [
                 "deferred, attempt 2",
                 "  mx.example.net[192.0.2.1]:25, TLSv1.3 (dane, verified: x), at rcpt, 1.25 s: 550 5.1.1 no such user",
+                "    offered DSN SIZE=1000 STARTTLS; used TLS_AES_256_GCM_SHA384",
                 "  mx.example.net[192.0.2.1]:25, no TLS (by opportunistic), at rcpt: 550 5.1.1 no such user",
+                "    offered SIZE, and no STARTTLS",
+            ],
+        ),
+        (
+            Event("e", AT, EventType.DEFERRED, attempt=1, reply=FORBIDDEN, tries=(SKIPPED, NOT_REACHED, ANYBODY, OLD)),
+            [
+                "deferred, attempt 1",
+                "  mx.example.net:25, skipped by mta-sts: 451 4.7.5 forbidden (ours)",
+                "  mx.example.net[192.0.2.1]:25, at connect: 451 4.4.1 refused (ours)",
+                "  mx.example.net[192.0.2.1]:25, TLSv1.2 (opportunistic), at rcpt: 550 5.1.1 no such user",
+                "    used ECDHE, the certificate was not looked at",
+                "  mx.example.net[192.0.2.1]:25, no TLS (by require), at starttls: 550 5.1.1 no such user",
             ],
         ),
         (

@@ -34,7 +34,6 @@ def test_defaults_need_no_warning() -> None:
         ({"source": [{"name": "a", "address": "192.0.2.1"}]}, ("source", 0)),
         ({"account": [ACCOUNT, {**ACCOUNT, "pool": "slow"}]}, ("account", 1, "pool")),
         ({"account": [{**ACCOUNT, "tracking": {"opens": True}}]}, ("account", 0, "tracking")),
-        ({"route": [{"domain": "*", "hold": True, "batch": True}]}, ("route", 0, "batch")),
         ({"reputation": {"require_consent": True}}, ("reputation", "require_consent")),
         ({"suppression": {"soft_bounces": {"count": 3}}}, ("suppression", "soft_bounces")),
     ],

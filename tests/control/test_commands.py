@@ -10,7 +10,7 @@ from mta.accounts.account import Directory
 from mta.accounts.password import verify_password
 from mta.control.protocol import CommandFailed
 from mta.queue.model import State
-from mta.storage.changes import STEP
+from mta.storage.changes import PAGE
 from tests.control.bench import Bench, FakeWorker
 
 
@@ -50,13 +50,12 @@ async def test_retry_leaves_alone_what_is_held(bench: Bench) -> None:
 
 
 async def test_a_long_change_tells_how_far_it_has_come(bench: Bench) -> None:
-    await bench.accept(*(f"u{number}@example.net" for number in range(2 * STEP + 1)))
+    await bench.accept(*(f"u{number}@example.net" for number in range(2 * PAGE + 1)))
     rows = await bench.rows("queue.hold", domain="example.net", reason="why not")
-    assert rows == [
-        {"progress": STEP},
-        {"progress": 2 * STEP},
-        {"changed": 2 * STEP + 1, "active": 0, "other": 0},
-    ]
+    told = [row["progress"] for row in rows[:-1]]
+    assert len(told) > 1
+    assert told == sorted(set(told))
+    assert rows[-1] == {"changed": 2 * PAGE + 1, "active": 0, "other": 0}
 
 
 async def test_a_pause_is_there_until_it_is_resumed(bench: Bench) -> None:

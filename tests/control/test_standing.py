@@ -109,3 +109,39 @@ async def test_a_suspension_that_another_worker_wrote_can_be_ended(bench: Bench)
     other = StandingWatch(bench.store.book, Policy(LIMITS), bench.worker, bench.store.now, bench.store.ids.next)
     await other.suspend("app", "bulk", "mta", "x")
     assert (await bench.ask("account.reinstate", account="app", stream="bulk", reason="mended"))["standing"] == "good"
+
+
+SITE = "mx.example.net"
+WITHHELD = (
+    "INSERT INTO withheld (delivery_id, address, at, site, account, stream, epoch, cause, origin, detail) "
+    "VALUES (:id, 'ann@example.net', :at, :site, 'app', 'bulk', 0, 'hard_bounce', 'delivery', '550 5.1.1 who?')"
+)
+
+
+async def withhold(bench: Bench, count: int = 3) -> None:
+    """Let bounces of a site wait."""
+    at = int(bench.store.now().timestamp() * 1000)
+    rows = [{"id": f"d{number}", "site": SITE, "at": at} for number in range(count)]
+    await bench.store._writer.run(lambda connection: connection.executemany(WITHHELD, rows).rowcount)
+
+
+async def test_bounces_that_were_withheld_are_believed_by_all_workers_on_an_operators_word(bench: Bench) -> None:
+    await withhold(bench)
+    assert await bench.ask("bounces.apply", site=SITE, reason="they moved") == {"site": SITE, "bounces": 3}
+    assert await bench.store.withheld.believed() == {SITE: bench.store.now()}
+
+
+async def test_bounces_that_were_withheld_are_forgotten_on_an_operators_word(bench: Bench) -> None:
+    await withhold(bench)
+    assert await bench.ask("bounces.discard", site=SITE, reason="an outage") == {"site": SITE, "bounces": 3}
+    assert await bench.store.withheld.waiting(SITE) == 0
+    assert await bench.ask("bounces.discard", site=SITE, reason="an outage") == {"site": SITE, "bounces": 0}
+
+
+@pytest.mark.parametrize("command", ["bounces.apply", "bounces.discard"])
+@pytest.mark.parametrize("arguments", [{"site": "", "reason": "x"}, {"site": SITE, "reason": ""}, {}])
+async def test_whose_bounces_and_why_has_to_be_said(bench: Bench, command: str, arguments: dict[str, str]) -> None:
+    await withhold(bench)
+    with pytest.raises(CommandFailed):
+        await bench.ask(command, **arguments)
+    assert await bench.store.withheld.waiting(SITE) == 3

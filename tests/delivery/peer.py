@@ -3,12 +3,17 @@ TLS from the first octet, a local socket; and that misbehaves as it is told."""
 
 import asyncio
 import ssl
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
 from mta.demo.listener import listening
+
+Act = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+"""What a host does instead of answering. It goes on then as after a good answer, unless this ends with OSError."""
+Answer = bytes | Act | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +28,10 @@ class Mail:
 
 
 class Peer:
-    """`answers` replace the usual reply to a verb (GREETING and CHUNK are verbs, too); None: silence for ever."""
+    """`answers` replace the usual reply to a verb (GREETING and CHUNK are verbs, too).
+
+    Octets: a reply, or several; none of them: hang up. None: silence for ever. Or an act.
+    """
 
     def __init__(
         self,
@@ -34,12 +42,13 @@ class Peer:
         lmtp: bool = False,
         path: Path | None = None,
         address: str = "127.0.0.1",
+        port: int = 0,
         corked: bool = False,
     ) -> None:
-        self.port = 0
+        self.port = port
         self.corked = corked
         """Whether the replies to MAIL and RCPT wait for the next one."""
-        self.answers: dict[str, bytes | None] = {}
+        self.answers: dict[str, Answer] = {}
         self.commands: list[str] = []
         self.connections = 0
         self.open = 0
@@ -58,7 +67,7 @@ class Peer:
 
     async def __aenter__(self) -> Self:
         if self._path is None:
-            self.port = await self._stack.enter_async_context(listening(self._serve, self._address, 0))
+            self.port = await self._stack.enter_async_context(listening(self._serve, self._address, self.port))
         else:
             server = await asyncio.start_unix_server(self._serve, self._path)
             await self._stack.enter_async_context(server)
@@ -169,6 +178,9 @@ class _Talk:
         if said is None:
             while await self._reader.read(65536):
                 pass  # until the other side gives up
+        if callable(said):
+            await said(self._reader, self._writer)
+            return True
         if not said:
             raise ConnectionAbortedError
         if self._peer.corked and verb in ("MAIL", "RCPT"):

@@ -57,6 +57,17 @@ async def test_a_resolver_shows_whether_it_validates(
     assert (reason or "DANE is on") in proof.reason
 
 
+@pytest.mark.parametrize(
+    ("signed", "second", "is_passing"),
+    [(TROUBLE, TROUBLE, True), (REFUSED, TROUBLE, True), (PLAIN, TROUBLE, False), (PLAIN, PLAIN, False)],
+)
+async def test_silence_is_told_from_an_answer_that_was_not_validated(
+    signed: Seen, second: Seen, is_passing: bool
+) -> None:
+    proof = await prove((LOCAL,), Script(signed, second, REFUSED), PROBE)
+    assert (proof.validates, proof.is_passing) == (False, is_passing)
+
+
 GOOD = (VALIDATED, VALIDATED, REFUSED)
 
 

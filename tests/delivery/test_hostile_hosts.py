@@ -108,3 +108,15 @@ async def test_a_host_that_never_ends_its_reply_is_given_up() -> None:
         outcome = await sending.deliver(letter(), _site(peer.port), ours)
     assert isinstance(outcome, Deferred)
     assert "100 lines" in outcome.reply.text
+
+
+@pytest.mark.parametrize(
+    "behind", [b"2", b"\x16\x03\x03", b"hello\r\n", b"250 ok\r\n", b"250 ok\r\n" * 2, b"250 ok\r\n" * 5]
+)
+async def test_whatever_stands_behind_the_reply_to_starttls_ends_the_attempt_without_plaintext(behind: bytes) -> None:
+    async with Peer("PIPELINING", tls=server_context()) as peer, transport() as sending:
+        peer.answers["STARTTLS"] = b"220 go\r\n" + behind
+        outcome = await sending.deliver(letter(), _site(peer.port), ours)
+    assert isinstance(outcome, Deferred)
+    assert (str(outcome.reply.status), outcome.tries[-1].stage) == ("4.5.0", "starttls")
+    assert (peer.connections, peer.verbs) == (1, ["EHLO", "STARTTLS"])

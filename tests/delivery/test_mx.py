@@ -232,3 +232,19 @@ async def test_a_fall_back_does_not_help_a_domain_that_does_not_exist(zone: Zone
 async def test_of_five_hundred_hosts_the_best_twenty_are_kept(zone: Zone) -> None:
     zone.add_mx("example.net", *((n, f"mx{n}.example.net") for n in range(500)))
     assert await _names(zone, "example.net") == [f"mx{n}.example.net" for n in range(MAX_HOSTS)]
+
+
+def test_the_first_route_says_whether_mail_goes_in_batches_and_where(zone: Zone) -> None:
+    other = Host("other.example.com", 26, trusted=True)
+    routes = (
+        Route("*.example.net", RELAY, batch=True),
+        Route("example.org", other, account="shop", batch=True),
+        Route("example.org", other),
+        Route("kept.example", Hold("kept"), batch=True),
+        Route("*", RELAY, is_fallback=True, batch=True),
+    )
+    router = _router(zone, *routes)
+    asked = [("a.example.net", ""), ("b.example.net", "shop"), ("example.org", "shop"), ("example.org", "")]
+    names = [f"{RELAY.name}:{RELAY.port}"] * 2 + ["other.example.com:26", None]
+    assert [router.batch_relay(*each) for each in asked] == names
+    assert [router.batch_relay(each) for each in ("kept.example", "example.com")] == [None, None]

@@ -115,12 +115,15 @@ async def test_every_ended_connection_frees_its_place(clock: FakeClock) -> None:
     for connection in (_Connection(used=3), _Connection(fit=False), _Connection()):
         async with asyncio.timeout(30):
             pool.give_back(await _lent(pool, connection))
+    assert (pool.open, pool.idle) == (1, 1)
     clock.advance(6)
     pool.expire()
+    assert pool.open == 0
     async with asyncio.timeout(30):
         await pool.reserve()
         pool.release()
         await pool.reserve()
+    assert pool.open == 1
 
 
 async def test_closing_takes_leave_of_the_idle_and_keeps_none_any_more(clock: FakeClock) -> None:
@@ -130,4 +133,5 @@ async def test_closing_takes_leave_of_the_idle_and_keeps_none_any_more(clock: Fa
     await pool.reserve()
     await pool.close(timedelta(seconds=1))
     pool.give_back(busy)
+    assert pool.open == 0
     assert (idle.ended, busy.ended, pool.idle) == (["leave"], ["farewell"], 0)

@@ -14,6 +14,7 @@ from mta.delivery.resolver import DnsResolver, DnsTrouble, MxAnswer, MxRecord, N
 from mta.delivery.tlsa import HostAnswer, TlsaAnswer, TlsaRecord
 from mta.demo.dns import Failure, NameServer
 from tests.fakes.clock import FakeClock
+from tests.scenarios.hosts import liar
 
 
 @pytest.fixture
@@ -329,3 +330,22 @@ async def test_that_a_domain_does_not_exist_is_not_believed_past_its_time(
     clock.advance(301)
     with pytest.raises(DnsTrouble):
         await resolver.mx("gone.example.net")
+
+
+@pytest.mark.parametrize(
+    ("lie", "why"),
+    [
+        (liar.always(liar.cut), "half an answer"),
+        (liar.answer("example.org. MX 10 mx.example.org."), "records of another name"),
+        (liar.answer("example.net. CNAME example.org.", "mail.example.org. MX 10 mx.example.org."), "another name"),
+    ],
+    ids=["cut-twice", "other-owner", "broken-chain"],
+)
+async def test_what_is_no_answer_does_not_say_that_there_are_no_records(
+    lie: liar.Lie, why: str, clock: FakeClock
+) -> None:
+    async with liar.Liar() as names:
+        names.add("example.net", "MX", "10 mx.example.net.")
+        names.lie("example.net", "MX", lie)
+        with pytest.raises(DnsTrouble, match=why):
+            await DnsResolver(ResolverSettings((_server(names),)), clock).mx("example.net")

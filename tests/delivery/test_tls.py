@@ -14,8 +14,9 @@ from mta.delivery.dnssec import DnssecProof
 from mta.delivery.limits import TlsPolicy
 from mta.delivery.mta_sts import Mode, Policy
 from mta.delivery.policies import TlsPolicies
-from mta.delivery.resolver import MxAnswer, MxRecord
+from mta.delivery.resolver import DnsTrouble, MxAnswer, MxRecord
 from mta.delivery.sts_cache import Sts
+from mta.delivery.tls_failure import TlsFailure
 from mta.delivery.tls_policy import Demand, PolicyWord
 from mta.delivery.tls_report import Tallies
 from mta.delivery.tlsa import HostAnswer, TlsaAnswer, TlsaRecord
@@ -50,19 +51,21 @@ class World:
     tlsa: tuple[TlsaRecord, ...] = ()
     tallies: Tallies = field(default_factory=Tallies)
     validates: bool = True
+    proof: DnssecProof | None = None
+    """What is told of the resolver, if not that."""
+    hosts: list[str] = field(default_factory=lambda: [NAME])
     messages_per_connection: int = 100
     is_about_us: Callable[[Reply], bool] = lambda reply: False
     zone: Zone = field(default_factory=Zone)
+    metrics: "Metrics" = field(default_factory=lambda: Metrics())
 
     def transport(self) -> SmtpTransport:
         anchors = CA.write(self.folder / "anchors.pem")
         given = replace(settings(), tls=self.configured, ca_file=anchors)
         given = replace(given, pool=replace(given.pool, messages_per_connection=self.messages_per_connection))
-        policies = TlsPolicies(
-            self.configured, SystemClock(), _Names(self), self._sts, lambda account: account == "shop"
-        )
-        policies.believe(DnssecProof(self.validates, "said the test"))
-        return SmtpTransport(given, self.zone, SystemClock(), policies, self.tallies, self.is_about_us)
+        policies = TlsPolicies(self.configured, SystemClock(), _Names(self), self._sts, frozenset({"shop"}))
+        policies.believe(self.proof or DnssecProof(self.validates, "said the test"))
+        return SmtpTransport(given, self.zone, SystemClock(), policies, self.tallies, self.is_about_us, self.metrics)
 
     async def _sts(self, domain: str) -> Sts:
         return self.sts.get(domain, Sts())
@@ -76,6 +79,21 @@ class World:
         ]
 
 
+class Metrics:
+    """Counts handshakes."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    def tls_session(self, role: str, version: str | None) -> None:
+        """One succeeded."""
+        self.seen.append(f"{role} {version}")
+
+    def tls_failed(self, role: str) -> None:
+        """One failed."""
+        self.seen.append(f"{role} failed")
+
+
 class _Names:
     """DNS, as the world says."""
 
@@ -83,7 +101,7 @@ class _Names:
         self._world = world
 
     async def mx(self, domain: str) -> MxAnswer:
-        return MxAnswer((MxRecord(10, NAME),), self._world.secure)
+        return MxAnswer(tuple(MxRecord(10, name) for name in self._world.hosts), self._world.secure)
 
     async def host(self, host: str) -> HostAnswer:
         return HostAnswer(host, self._world.secure, self._world.secure)
@@ -130,6 +148,7 @@ FAILURES = {
     "wrong name": "certificate-host-mismatch",
 }
 ENFORCE = Sts(Policy(Mode.ENFORCE, (NAME,), timedelta(days=1)))
+ENFORCE_ANOTHER = Policy(Mode.ENFORCE, ("mx.other.example",), timedelta(days=1))
 TESTING = Sts(Policy(Mode.TESTING, (NAME,), timedelta(days=1)))
 
 
@@ -321,21 +340,152 @@ async def test_requiretls_fails_for_good_where_no_host_promises_it(world: World)
     assert not peer.mails
 
 
-async def test_requiretls_fails_for_good_where_a_host_has_no_tls_at_all(world: World) -> None:
-    async with Peer("REQUIRETLS") as peer:
+@pytest.mark.parametrize(
+    ("secure", "kind", "why"),
+    [
+        (True, None, "does not offer TLS"),
+        (True, "self-signed", "self-signed"),
+        (True, "unknown authority", "unable to get local issuer"),
+        (True, "expired", "expired"),
+        (True, "wrong name", "Hostname mismatch"),
+        (False, "good", "neither DNSSEC nor MTA-STS proves that mx1.example.net is the domain's host"),
+    ],
+)
+async def test_requiretls_fails_for_good_where_no_host_proves_itself(
+    secure: bool, kind: str | None, why: str, world: World
+) -> None:
+    world.secure = secure
+    tls = None if kind is None else _server(CERTIFICATES[kind], world.folder)
+    async with Peer("REQUIRETLS", tls=tls, after_tls=("REQUIRETLS",)) as peer:
         (outcome,) = await _send(world, _there(peer), requiretls=True)
+        (other,) = await _send(world, _there(peer))
     assert isinstance(outcome, Bounced)
-    assert (outcome.reply.code, str(outcome.reply.status)) == (550, "5.7.30")
+    assert (outcome.reply.code, str(outcome.reply.status)) == (550, "5.7.10")
+    assert why in outcome.reply.text
+    assert not outcome.tries[-1].remote
+    # what fails a message that requires TLS is nothing to others
+    assert isinstance(other, Delivered)
+    assert len(peer.mails) == 1
+
+
+@pytest.mark.parametrize("policy", ["dane", "mta-sts", "mta-sts of another host"])
+async def test_requiretls_fails_for_good_where_the_domains_own_policy_is_not_met(policy: str, world: World) -> None:
+    if policy == "dane":
+        world.tlsa = (OTHER_CA.tlsa(3, 1),)
+    else:
+        name = NAME if policy == "mta-sts" else "mx.other.example"
+        world.sts["example.net"] = Sts(Policy(Mode.ENFORCE, (name,), timedelta(days=1)))
+    tls = _server(CERTIFICATES["self-signed"], world.folder)
+    async with Peer(tls=tls, after_tls=("REQUIRETLS",)) as peer:
+        (outcome,) = await _send(world, _there(peer), requiretls=True)
+        (other,) = await _send(world, _there(peer))
+    assert isinstance(outcome, Bounced)
+    assert str(outcome.reply.status) == "5.7.10"
+    assert isinstance(other, Deferred)
     assert not peer.mails
 
 
-async def test_requiretls_waits_when_the_host_cannot_prove_itself(world: World) -> None:
-    for secure, kind in ((False, "good"), (True, "self-signed")):
-        world.secure = secure
-        async with Peer(tls=_server(CERTIFICATES[kind], world.folder), after_tls=("REQUIRETLS",)) as peer:
-            (outcome,) = await _send(world, _there(peer), requiretls=True)
-        assert isinstance(outcome, Deferred)
-        assert not peer.mails
+async def test_what_a_message_demands_beyond_the_domains_policy_is_not_reported_to_the_domain(world: World) -> None:
+    world.secure = False
+    async with Peer(tls=_server(GOOD, world.folder), after_tls=("REQUIRETLS",)) as peer:
+        assert isinstance((await _send(world, _there(peer), requiretls=True))[0], Bounced)
+    assert world.counted() == []
+
+
+async def test_requiretls_fails_for_good_where_starttls_is_refused_for_good(world: World) -> None:
+    async with Peer(tls=_server(GOOD, world.folder)) as peer:
+        peer.answers["STARTTLS"] = b"502 5.5.1 not for you\r\n"
+        (outcome,) = await _send(world, _there(peer), requiretls=True)
+    assert isinstance(outcome, Bounced)
+    assert str(outcome.reply.status) == "5.7.10"
+    assert "502 5.5.1 not for you" in outcome.reply.text
+
+
+@pytest.mark.parametrize(
+    ("verb", "answer"),
+    [
+        ("GREETING", b""),
+        ("GREETING", b"421 4.3.2 later\r\n"),
+        ("EHLO", b""),
+        ("STARTTLS", b"454 4.7.0 no TLS just now\r\n"),
+        ("STARTTLS", b""),
+    ],
+)
+async def test_requiretls_waits_where_the_host_is_in_trouble(verb: str, answer: bytes, world: World) -> None:
+    async with Peer(tls=_server(GOOD, world.folder), after_tls=("REQUIRETLS",)) as peer:
+        peer.answers[verb] = answer
+        (outcome,) = await _send(world, _there(peer), requiretls=True)
+    assert isinstance(outcome, Deferred)
+
+
+@pytest.mark.parametrize(
+    ("sts", "waits"),
+    [
+        (Sts(None, TlsFailure.STS_POLICY_FETCH_ERROR, "answered 503"), True),
+        (Sts(None, None, "no answer from DNS"), True),
+        (Sts(ENFORCE_ANOTHER, TlsFailure.STS_POLICY_FETCH_ERROR, "answered 503"), True),
+        (Sts(None, TlsFailure.STS_POLICY_INVALID, "its version is STSv9"), False),
+        (Sts(None, TlsFailure.STS_WEBPKI_INVALID, "self-signed certificate"), False),
+        (Sts(), False),
+    ],
+)
+async def test_requiretls_waits_while_a_policy_that_may_prove_the_host_cannot_be_got(
+    sts: Sts, waits: bool, world: World
+) -> None:
+    world.sts["example.net"], world.secure = sts, False
+    async with Peer(tls=_server(GOOD, world.folder), after_tls=("REQUIRETLS",)) as peer:
+        (outcome,) = await _send(world, _there(peer), requiretls=True)
+    assert isinstance(outcome, Deferred if waits else Bounced)
+    assert peer.connections == 0
+
+
+@pytest.mark.parametrize("is_passing", [True, False])
+async def test_requiretls_waits_while_the_resolver_cannot_be_put_to_the_proof(is_passing: bool, world: World) -> None:
+    world.proof = DnssecProof(False, "no answer", is_passing)
+    async with Peer(tls=_server(GOOD, world.folder), after_tls=("REQUIRETLS",)) as peer:
+        (outcome,) = await _send(world, _there(peer), requiretls=True)
+    assert isinstance(outcome, Deferred if is_passing else Bounced)
+
+
+async def test_requiretls_waits_when_a_file_of_ours_cannot_be_read(world: World) -> None:
+    transport = world.transport()
+    (world.folder / "anchors.pem").write_text("no certificate")
+    async with Peer(tls=_server(GOOD, world.folder), after_tls=("REQUIRETLS",)) as peer:
+        outcome = await transport.deliver(letter(requiretls=True), _there(peer), ours)
+        await transport.close()
+    assert isinstance(outcome, Deferred)
+
+
+@pytest.mark.parametrize(
+    ("second", "expected"),
+    [
+        ("unknown for now", Deferred),
+        ("closes", Deferred),
+        ("no TLS", Bounced),
+        ("no address", Bounced),
+        ("good", Delivered),
+    ],
+)
+async def test_requiretls_fails_only_when_that_is_certain_of_all_hosts(
+    second: str, expected: type[Outcome], world: World
+) -> None:
+    bad = _server(CERTIFICATES["self-signed"], world.folder)
+    good = _server(issue("mx2.example.net", NOW, CA, names=("mx2.example.net",)), world.folder)
+    world.hosts.append("mx2.example.net")
+    async with (
+        Peer(tls=bad) as first,
+        Peer(tls=good if second == "good" else None, after_tls=("REQUIRETLS",)) as other,
+    ):
+        if second == "closes":
+            other.answers["GREETING"] = b""
+        if second == "no address":
+            world.zone.address_answers["mx2.example.net"] = ()
+        if second == "unknown for now":
+            world.zone.address_answers["mx2.example.net"] = DnsTrouble("SERVFAIL")
+        where = Site(NAME, (Host(NAME, first.port), Host("mx2.example.net", other.port)))
+        (outcome,) = await _send(world, where, requiretls=True)
+    assert isinstance(outcome, expected)
+    assert not first.mails
 
 
 async def test_no_host_is_judged_before_the_resolver_was_put_to_the_proof(world: World) -> None:
@@ -351,6 +501,69 @@ async def test_no_host_is_judged_before_the_resolver_was_put_to_the_proof(world:
     demand = found.result().demand
     assert isinstance(demand, Demand)
     assert demand.word is PolicyWord.DANE
+
+
+# the story
+
+
+async def test_what_a_host_offered_and_what_was_used_is_told_and_made_once_for_a_connection(world: World) -> None:
+    async with Peer(
+        "DSN", tls=_server(GOOD, world.folder), after_tls=("PIPELINING", "SIZE 1000", "X-EVIL\x1b[31m")
+    ) as peer:
+        one, other = await _send(world, _there(peer), "a@example.net", "b@example.net")
+    assert _tls(one).offered == "PIPELINING SIZE=1000 STARTTLS"
+    assert _tls(one).cipher.startswith("TLS_")
+    assert _tls(one) is _tls(other)
+
+
+async def test_one_connection_tells_each_message_the_policy_that_decided_for_it(world: World) -> None:
+    world.sts["strict.example"] = ENFORCE
+    async with Peer("PIPELINING", tls=_server(GOOD, world.folder)) as peer:
+        outcomes = await _send(world, _there(peer), "b@strict.example", "a@loose.example", "c@strict.example")
+    assert [_tls(one).policy for one in outcomes] == ["mta-sts", "opportunistic", "mta-sts"]
+    assert peer.connections == 1
+
+
+async def test_a_host_that_a_policy_forbids_is_told_with_the_policy_and_one_that_is_not_reached_without(
+    world: World,
+) -> None:
+    world.sts["example.net"] = Sts(ENFORCE_ANOTHER)
+    async with Peer() as peer:
+        (skipped,) = (await _send(world, _there(peer)))[0].tries
+    assert skipped.tls == TlsUse("", "", "mta-sts")
+    assert (skipped.stage, skipped.address) == ("connect", "")
+    world.sts.clear()
+    world.zone.address_answers[NAME] = DnsTrouble("SERVFAIL")
+    (unknown,) = (await _send(world, _there(peer)))[0].tries
+    assert unknown.tls is None
+
+
+# metrics
+
+
+@pytest.mark.parametrize(
+    ("policy", "kind", "seen"),
+    [
+        ("", "self-signed", ["delivery TLSv1.3"]),
+        ("mta-sts", "good", ["delivery TLSv1.3"]),
+        ("mta-sts", "expired", ["delivery failed", "delivery failed"]),
+        ("dane", "good", ["delivery failed", "delivery failed"]),
+        ("", "broken", ["delivery failed"]),
+        ("", "none", []),
+    ],
+)
+async def test_each_handshake_is_counted_once_whatever_it_carries(
+    policy: str, kind: str, seen: list[str], world: World
+) -> None:
+    if policy == "mta-sts":
+        world.sts["example.net"] = ENFORCE
+    if policy == "dane":
+        world.tlsa = (OTHER_CA.tlsa(3, 1),)
+    contexts = {"none": None, "broken": broken_context()}
+    tls = contexts[kind] if kind in contexts else _server(CERTIFICATES[kind], world.folder)
+    async with Peer("PIPELINING", tls=tls) as peer:
+        await _send(world, _there(peer), "a@example.net", "b@example.net")
+    assert world.metrics.seen == seen
 
 
 # opportunistic, broken

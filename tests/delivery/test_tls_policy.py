@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import timedelta
 from itertools import product
+from typing import Any
 
 import pytest
 
@@ -165,6 +166,27 @@ def test_a_message_that_requires_tls(
     dane: Dane, sts: Policy | None, sure: bool, expected: tuple[Level, PolicyWord] | PolicyWord, wish: Wish
 ) -> None:
     assert _shown(combine(Situation(HOST, dane=dane, sts=sts, named_surely=sure, wish=wish))) == expected
+
+
+@pytest.mark.parametrize(
+    ("wish", "changes", "for_good"),
+    [
+        (REQUIRE, {}, True),
+        (BOTH, {}, True),
+        (REQUIRE, {"unsure": "the policy's host answered 503"}, False),
+        (REQUIRE, {"sts": ENFORCE_OTHER, "named_surely": True}, True),
+        (REQUIRE, {"sts": ENFORCE_OTHER, "unsure": "the policy's host answered 503"}, False),
+        (REQUIRE, {"dane": TROUBLE}, False),
+        (PLAIN, {"sts": ENFORCE_OTHER}, False),
+        (PLAIN, {"dane": TROUBLE}, False),
+    ],
+)
+def test_a_host_is_out_for_good_when_tls_is_required_and_it_is_certain(
+    wish: Wish, changes: dict[str, Any], for_good: bool
+) -> None:
+    decided = combine(Situation(HOST, wish=wish, **changes))
+    assert isinstance(decided, Skipped)
+    assert decided.for_good is for_good
 
 
 @pytest.mark.parametrize(("dane", "sts"), list(product(DANES, POLICIES)))

@@ -70,3 +70,12 @@ async def test_who_keeps_talking_out_of_turn_is_cut_off() -> None:
     await wire.read_response()
     with pytest.raises(Garbled, match="nobody asked"):
         await wire.read_response()
+
+
+async def test_to_a_host_that_does_not_speak_smtp_nothing_more_is_written_and_that_is_why() -> None:
+    wire = Wire(asyncio.get_running_loop(), lambda _: None)
+    wire.data_received(b"220 hi\r\nhello\r\n")
+    assert (await wire.read_response()).code == 220
+    wire.connection_lost(None)
+    with pytest.raises(Garbled, match="not a reply: hello"):
+        wire.send(b"EHLO mail.example.com")

@@ -38,6 +38,7 @@ def test_a_file_is_sound_damaged_or_too_large_to_tell() -> None:
         (replace(QUIET, rests=(SiteRest("mx.example", NOW, 3, "timed out"),)), "timed out"),
         (replace(QUIET, suspended=("shop/bulk",)), "is suspended"),
         (replace(QUIET, held=3), "3 deliveries are held"),
+        (replace(QUIET, doubted={"mx.example": 7}), "7 hard bounces suppress nobody and count in no ratio yet"),
         (replace(QUIET, due_since=NOW - timedelta(hours=1)), "something is due since 2026-11-22 11:00:00"),
     ],
 )

@@ -124,9 +124,10 @@ class House:
         sender: str = "app@example.com",
         account: str = "app",
         stream: Stream = Stream.TRANSACTIONAL,
+        shared: str | None = None,
     ) -> list[str]:
         """Accept a message; return its deliveries' ids."""
-        new = self.letters.new(recipients, sender=sender, account=account, stream=stream)
+        new = self.letters.new(recipients, sender=sender, account=account, stream=stream, shared=shared)
         accepted = await self.store.accept(new, [], self._places(new) if lease else 0)
         self.dispatcher.hand_over(accepted.leased)
         self.dispatcher.wake()

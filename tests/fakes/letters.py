@@ -33,8 +33,11 @@ class Letters:
         account: str = "app",
         stream: Stream = Stream.TRANSACTIONAL,
         expires_at: datetime | None = None,
+        shared: str | None = None,
     ) -> NewMessage:
         """Return a message on its way into the store; an empty sender is the null reverse-path.
+
+        `shared` is the local part of a return path that all its deliveries have.
 
         Mail from there is a notification of our own unless another domain of its From is given.
         """
@@ -56,11 +59,11 @@ class Letters:
         )
         return NewMessage(
             message,
-            tuple(self._delivery(queue_id, each, bounces=bool(sender)) for each in recipients),
+            tuple(self._delivery(queue_id, each, shared, bounces=bool(sender)) for each in recipients),
             Content(HEADER, (body,)),
         )
 
-    def _delivery(self, queue_id: str, address: str, *, bounces: bool) -> Delivery:
+    def _delivery(self, queue_id: str, address: str, shared: str | None, *, bounces: bool) -> Delivery:
         own = self.ids.next()
-        return_path = Mailbox(f"b{own}", "bounces.example.com") if bounces else None
+        return_path = Mailbox(shared or f"b{own}", "bounces.example.com") if bounces else None
         return Delivery(own, queue_id, Recipient(Mailbox.parse(address)), State.QUEUED, self._clock.now(), return_path)

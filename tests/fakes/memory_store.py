@@ -12,6 +12,8 @@ from mta.clock import Clock
 from mta.errors import Damaged, StoreUnavailable
 from mta.events import Event
 from mta.mail.address import Mailbox
+from mta.mail.envelope import Notify
+from mta.mail.token import GroupPath
 from mta.queue.duplicates import Remainder
 from mta.queue.lanes import NOTHING, Lane, Turns, is_paused, shares
 from mta.queue.model import (
@@ -26,9 +28,9 @@ from mta.queue.model import (
     State,
     Stream,
 )
-from mta.queue.returned import Complaint, Filed, ReturnNote
+from mta.queue.returned import Complaint, Filed, Member, ReturnNote
 from mta.queue.settle import Settled, Settlement
-from mta.queue.store import Accepted
+from mta.queue.store import SOON, Accepted, Late
 from mta.queue.verdict import SEEN_AGAIN_AFTER
 from mta.reputation.rates import Tally, slot_of, tally_of
 from mta.reputation.suppression import Suppression
@@ -60,6 +62,8 @@ class Memory:
     events: list[Event] = field(default_factory=list)
     suppressions: dict[Address, Suppression] = field(default_factory=dict)
     suspects: dict[Address, datetime] = field(default_factory=dict)
+    withheld: list[Settlement] = field(default_factory=list)
+    """Bounces that are not believed yet."""
     complaints: set[str] = field(default_factory=set)
     notes: list[ReturnNote] = field(default_factory=list)
     tallies: dict[tuple[str, str, int, int], Tally] = field(default_factory=dict)
@@ -235,6 +239,21 @@ class MemoryStore:
                 old.append(row.delivery.id)
         return self._take(sorted(old)[:limit])
 
+    async def claim_brothers(self, claimed: Claimed, limit: int) -> list[Claimed]:
+        """Lease what shares a return path and is due in a moment."""
+        self.fail()
+        until = self.now() + SOON
+        return self._take(
+            sorted(
+                row.delivery.id
+                for row in self.memory.rows.values()
+                if row.delivery.message_id == claimed.message.id
+                and row.delivery.state is State.QUEUED
+                and row.delivery.return_path == claimed.delivery.return_path
+                and row.delivery.due_at <= until
+            )[:limit]
+        )
+
     def waits(self, lane: Lane, domain: str) -> bool:
         """Return whether something that is due waits in a lane; nothing that only waits for another domain does."""
         if self._looked_at is None or is_paused(lane, self.memory.pauses):
@@ -306,6 +325,19 @@ class MemoryStore:
         row = self.memory.rows.get(delivery_id)
         return None if row is None else Filed(self.memory.messages[row.delivery.message_id], row.delivery)
 
+    async def members(self, path: GroupPath, addresses: Collection[str]) -> Sequence[Member]:
+        """Return those of a group that are to one of some addresses."""
+        self.fail()
+        wanted = {one.lower() for one in addresses if one.isascii()}
+        return [
+            Member(one.id, str(one.recipient.mailbox))
+            for one in sorted((row.delivery for row in self.memory.rows.values()), key=lambda one: one.id)
+            if one.message_id == path.queue_id
+            and one.return_path is not None
+            and one.return_path.local_part == path.local_part
+            and str(one.recipient.mailbox).lower() in wanted
+        ]
+
     async def settle_late(self, settled: Settled) -> Sequence[Event] | None:
         """Move a delivery that was delivered."""
         self.fail()
@@ -322,6 +354,31 @@ class MemoryStore:
         if settled.dsn is not None:
             self._insert(settled.dsn)
         return self._write_settled(settled)
+
+    async def late(self, after: str, since: datetime) -> Late:
+        """Return all that is late, at once."""
+        self.fail()
+        found = [
+            Filed(message, row.delivery)
+            for id, row in sorted(self.memory.rows.items())
+            if row.delivery.state is State.QUEUED and not row.delivery.delay_noticed
+            if Notify.DELAY in row.delivery.recipient.notify
+            if not (message := self.memory.messages[row.delivery.message_id]).reverse_path.is_null
+            if id > after and (message.release_at or message.accepted_at) + row.delivery.held_for <= since
+        ]
+        return Late(tuple(found), found[-1].delivery.id if found else "", more=False)
+
+    async def tell_late(self, settled: Settled) -> Sequence[Event] | None:
+        """Note that a submitter was told."""
+        self.fail()
+        row = self.memory.rows[settled.settlement.claimed.delivery.id]
+        if row.delivery.state is not State.QUEUED or row.delivery.delay_noticed:
+            return None
+        row.delivery = replace(row.delivery, delay_noticed=True)
+        if settled.dsn is not None:
+            self._insert(settled.dsn)
+        self.write_events(settled.events)
+        return settled.events
 
     async def complain(self, complaint: Complaint) -> Sequence[Event] | None:
         """Keep the first complaint about a delivery that reached somebody, or that is forgotten."""
@@ -430,6 +487,11 @@ class MemoryStore:
         if settlement.state is State.DELIVERED:
             claimed = settlement.claimed
             self.memory.suspects.pop((claimed.message.account, str(claimed.delivery.recipient.mailbox)), None)
+        if settlement.withheld:
+            if entry is not None:
+                self.memory.withheld.append(settlement)
+            self.write_events(events)
+            return events
         if entry is not None and settlement.suspicion:
             first = self.memory.suspects.setdefault((entry.account, str(entry.address)), self.now())
             entry = entry if self.now() - first >= SEEN_AGAIN_AFTER else None

@@ -108,6 +108,8 @@ class FakeTransport:
         self.begun: list[str] = []
         """Whose attempt was begun, in order."""
         self.waiting = 0
+        self.most_in_batch: int | None = None
+        """How many recipients are taken in one transaction; the rest is to be sent next."""
         self.most_at_once = 0
         self._now = 0
 
@@ -130,6 +132,33 @@ class FakeTransport:
         finally:
             self._now -= 1
 
+    async def deliver_batch(
+        self, letter: Letter, site: Site, still_ours: Callable[[], Awaitable[bool]]
+    ) -> tuple[Outcome | None, ...]:
+        """Make one attempt for several; the outcomes are those that are set for each."""
+        self.begun += [str(one.mailbox) for one in letter.recipients]
+        if self.gate is not None:
+            self.waiting += 1
+            await self.gate.wait()
+        if (outcome := self.sites.get(site.name)) is not None:
+            return (outcome,) * len(letter.recipients)
+        if not await still_ours():
+            return (Deferred(Reply.of(451, "4.3.0", "dropped")),) * len(letter.recipients)
+        if self.gate_after_dot is not None:
+            self.waiting += 1
+            await self.gate_after_dot.wait()
+        self.letters.append(letter)
+        taken = letter.recipients[: self.most_in_batch]
+        surplus = (None,) * (len(letter.recipients) - len(taken))
+        return tuple(self._outcome_of(str(one.mailbox)) for one in taken) + surplus
+
+    def _outcome_of(self, recipient: str) -> Outcome:
+        set_for_it = self.outcomes[recipient]
+        outcome = set_for_it.popleft() if set_for_it else Delivered(OK, said(OK, "dot"))
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
     async def _deliver(self, letter: Letter, still_ours: Callable[[], Awaitable[bool]]) -> Outcome:
         if self.gate is not None:
             self.waiting += 1
@@ -140,11 +169,7 @@ class FakeTransport:
             self.waiting += 1
             await self.gate_after_dot.wait()
         self.letters.append(letter)
-        set_for_it = self.outcomes[str(letter.recipient.mailbox)]
-        outcome: Outcome | Exception = set_for_it.popleft() if set_for_it else Delivered(OK, said(OK, "dot"))
-        if isinstance(outcome, Exception):
-            raise outcome
-        return outcome
+        return self._outcome_of(str(letter.recipient.mailbox))
 
     async def close(self) -> None:
         """Nothing is open."""

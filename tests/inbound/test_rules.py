@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mta.inbound.rules import Addressee, Desk, Doorman, Feedback, Letter, ReturnPath
+from mta.inbound.rules import Addressee, Desk, Doorman, Feedback, Letter, ReturnPath, SharedPath
 from mta.mail import failures
 from mta.mail.address import Mailbox
 from mta.mail.reply import Reply
-from mta.mail.token import Keyring, ReturnPaths
+from mta.mail.token import GroupPath, Keyring, ReturnPaths
 from tests.fakes.clock import START
 
 DELIVERY = "01abcdefghjkmnpq"
@@ -18,6 +18,7 @@ DOMAINS = frozenset({"bounces.own.example", "b.other.example"})
 FEEDBACK = Mailbox("FBL", "feedback.own.example")
 DOORMAN = Doorman(ReturnPaths(BOTH), lambda: DOMAINS, FEEDBACK, "Mail.own.example")
 TOKEN = ReturnPaths(BOTH).make(DELIVERY)
+SHARED = ReturnPaths(BOTH).make_shared(DELIVERY, 7)
 OLD_TOKEN = ReturnPaths(OLD).make(DELIVERY)
 FOREIGN = ReturnPaths(Keyring.new(b"\2" * 32, START)).make(DELIVERY)
 NOBODY, ELSEWHERE = failures.NO_SUCH_RECIPIENT, failures.RELAY_DENIED
@@ -32,6 +33,12 @@ NOBODY, ELSEWHERE = failures.NO_SUCH_RECIPIENT, failures.RELAY_DENIED
         (f"<{OLD_TOKEN}@bounces.own.example>", ReturnPath(DELIVERY)),
         (f"<{TOKEN.upper()}@BOUNCES.Own.Example>", ReturnPath(DELIVERY)),
         (f"<{TOKEN.capitalize()}@bounces.own.example>", ReturnPath(DELIVERY)),
+        (f"<{SHARED}@bounces.own.example>", SharedPath(GroupPath(DELIVERY, SHARED))),
+        (f"<{SHARED.upper()}@bounces.own.example>", SharedPath(GroupPath(DELIVERY, SHARED))),
+        (f"<{SHARED}@own.example>", ELSEWHERE),
+        (f"<{SHARED[:-1]}@bounces.own.example>", NOBODY),
+        (f"<b{SHARED[1:]}@bounces.own.example>", NOBODY),
+        (f"<g{TOKEN[1:]}@bounces.own.example>", NOBODY),
         (f"<{FOREIGN}@bounces.own.example>", NOBODY),
         (f"<{TOKEN[:-1]}@bounces.own.example>", NOBODY),
         (f"<{TOKEN[1:]}@bounces.own.example>", NOBODY),

@@ -2,7 +2,6 @@
 
 import json
 import string
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -11,7 +10,7 @@ from hypothesis import strategies as st
 
 from mta.mail import ids
 from mta.mail.address import Mailbox
-from mta.mail.token import Key, Keyring, ReportClaim, ReportTokens, ReturnPaths
+from mta.mail.token import MAX_GROUPS, GroupPath, Key, Keyring, ReturnPaths, is_shared
 
 NOW = datetime(2025, 6, 2, 12, 0, tzinfo=UTC)
 RING = Keyring.new(b"s" * 32, NOW)
@@ -173,41 +172,56 @@ def test_no_secret_shows_when_a_keyring_is_printed_or_refused() -> None:
     assert "c2hvcnQ" not in str(raised.value)
 
 
-CLAIM = ReportClaim("1jmbq8w5r00karn2", "shop", "bulk", "zoë@example.net")
+# shared by several deliveries
 
 
-def test_a_report_token_says_what_was_sealed() -> None:
-    tokens = ReportTokens(RING)
-    assert tokens.open(tokens.seal(CLAIM)) == CLAIM
-    assert "shop" not in tokens.seal(CLAIM)
+@given(st.integers(0, (1 << 80) - 1), st.integers(0, MAX_GROUPS - 1))
+def test_a_shared_return_path_proves_its_message(number: int, group: int) -> None:
+    queue_id = ids.encode(number, ids.LENGTH)
+    paths = ReturnPaths(RING)
+    local_part = paths.make_shared(queue_id, group)
+    assert len(local_part) == 39
+    assert is_shared(local_part)
+    assert not is_shared(paths.make(queue_id))
+    assert paths.prove_shared(local_part.upper()) == GroupPath(queue_id, local_part)
 
 
-def test_a_report_token_outlives_a_rotation_and_folding() -> None:
-    old = ReportTokens(RING).seal(CLAIM)
-    ring = RING.with_new(b"n" * 32, datetime(2026, 12, 1, tzinfo=UTC))
-    assert ReportTokens(ring).open(f" {old[:40]}\r\n\t{old[40:]}") == CLAIM
+def test_a_shared_return_path_has_its_final_form() -> None:
+    assert ReturnPaths(RING).make_shared(DELIVERY, 5) == "g000123456789abcdef05mq7p3atbdbg351n8ak"
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda t: t[:-1],
-        lambda t: t[:-4],
-        lambda t: "01" + t[2:],
-        lambda t: t[:9] + "A" + t[10:],
-        lambda t: "",
-        lambda t: "é" + t,
-        lambda t: t[:2] + "é",
-    ],
-)
-def test_a_report_token_that_was_changed_says_nothing(change: Callable[[str], str]) -> None:
-    token = ReportTokens(RING).seal(CLAIM)
-    if change(token) != token:
-        with pytest.raises(ValueError, match="not a report token"):
-            ReportTokens(RING).open(change(token))
+def test_each_group_of_a_message_has_its_own() -> None:
+    assert len({ReturnPaths(RING).make_shared(DELIVERY, group) for group in range(MAX_GROUPS)}) == MAX_GROUPS
 
 
-@given(st.text(max_size=200))
-def test_no_text_opens_as_a_report_token(text: str) -> None:
-    with pytest.raises(ValueError, match="not a report token"):
-        ReportTokens(RING).open(text)
+@pytest.mark.parametrize("group", [-1, MAX_GROUPS])
+def test_there_are_no_more_groups_than_fit(group: int) -> None:
+    with pytest.raises(ValueError, match="1024"):
+        ReturnPaths(RING).make_shared(DELIVERY, group)
+
+
+@given(st.integers(0, 38), st.sampled_from(string.ascii_letters + string.digits + "+=-._"))
+def test_one_letter_of_a_shared_return_path_changed_is_a_forgery(place: int, letter: str) -> None:
+    good = ReturnPaths(RING).make_shared(DELIVERY, 5)
+    forged = good[:place] + letter + good[place + 1 :]
+    if forged.lower() == good:
+        return
+    with pytest.raises(ValueError, match="not a return path of ours"):
+        ReturnPaths(RING).prove_shared(forged)
+
+
+@given(any_text)
+def test_no_text_proves_a_shared_return_path(text: str) -> None:
+    with pytest.raises(ValueError, match="not a return path of ours"):
+        ReturnPaths(RING).prove_shared(text)
+
+
+def test_one_kind_of_return_path_is_none_of_the_other() -> None:
+    paths = ReturnPaths(RING)
+    own, shared = paths.make(DELIVERY), paths.make_shared(DELIVERY, 5)
+    for forged in ("g" + own[1:], own):
+        with pytest.raises(ValueError, match="not a return path of ours"):
+            paths.prove_shared(forged)
+    for forged in ("b" + shared[1:], shared):
+        with pytest.raises(ValueError, match="not a return path of ours"):
+            paths.prove(forged)

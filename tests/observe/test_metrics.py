@@ -123,6 +123,16 @@ def test_what_the_edges_tell_is_counted(metrics: MetricsObserver, registry: Coll
     }
 
 
+def test_a_number_of_connections_may_be_asked_for_at_each_scrape(
+    metrics: MetricsObserver, registry: CollectorRegistry
+) -> None:
+    connections = ["first"]
+    metrics.ask_for_connections("delivery", lambda: len(connections))
+    assert counted(registry) == {"mta_connections role=delivery": 1}
+    connections.append("second")
+    assert counted(registry) == {"mta_connections role=delivery": 2}
+
+
 def test_labels_stay_in_their_closed_sets(metrics: MetricsObserver, registry: CollectorRegistry) -> None:
     for n in range(50):
         metrics.rejected(f"550 no {n}")

@@ -31,7 +31,7 @@ def test_mass_bounces_of_those_who_were_delivered_to_lately_open_it_once() -> No
     assert number < 20
     assert (opened.site, opened.hard, opened.known, opened.accounts) == (SITE, number + 1, number + 1, 1)
     assert breaker.is_open(SITE)
-    assert breaker.opened == (SITE,)
+    assert breaker.is_open(SITE)
     assert opened_by(breaker, [result(number, hard=True) for number in range(40)]) is None
 
 
@@ -72,14 +72,48 @@ def test_it_closes_when_the_ratio_is_normal_again() -> None:
     assert not breaker.is_open(SITE)
 
 
-def test_the_operator_closes_it_and_it_judges_anew() -> None:
+def test_it_tells_once_that_it_closed_by_itself() -> None:
+    breaker = Breaker()
+    history(breaker)
+    opened_by(breaker, [result(number, hard=True) for number in range(40)])
+    assert breaker.closed() == frozenset()
+    for number in range(RECENT):
+        breaker.note(result(number, hard=False))
+    assert breaker.closed() == {SITE}
+    assert breaker.closed() == frozenset()
+
+
+def test_the_operator_closes_it_and_is_believed_until_the_ratio_was_normal() -> None:
     breaker = Breaker()
     history(breaker)
     opened_by(breaker, [result(number, hard=True) for number in range(40)])
     assert breaker.close(SITE)
     assert not breaker.close(SITE)
-    breaker.note(result(1, hard=True))
-    assert not breaker.is_open(SITE)
+    assert breaker.closed() == frozenset()
+    assert opened_by(breaker, [result(number, hard=True) for number in range(20)]) is None
+    for number in range(2 * RECENT):
+        breaker.note(result(number, hard=False))
+    assert opened_by(breaker, [result(number, hard=True) for number in range(40)]) is not None
+
+
+def test_one_that_was_open_before_a_restart_closes_when_the_ratio_is_normal_and_not_before() -> None:
+    breaker = Breaker()
+    breaker.resume(SITE)
+    assert breaker.is_open(SITE)
+    breaker.note(result(1, hard=False))
+    assert breaker.is_open(SITE)
+    for number in range(RECENT):
+        breaker.note(result(number, hard=False))
+    assert breaker.closed() == {SITE}
+
+
+def test_one_that_is_open_is_not_forgotten_for_others() -> None:
+    breaker = Breaker()
+    breaker.resume(SITE)
+    for number in range(6000):
+        breaker.note(Result(f"mx{number}", "shop", f"u{number}@example.net", hard=False))
+    assert breaker.is_open(SITE)
+    assert len(breaker._sites) == 5000
 
 
 def test_only_so_many_sites_and_recipients_are_remembered() -> None:

@@ -17,7 +17,8 @@ from mta.mail.envelope import Notify, Return
 from mta.mail.header import Header
 from mta.mail.outcome import Bounced, Deferred, Delivered, Outcome
 from mta.mail.reply import EnhancedStatus, Reply
-from mta.mail.token import ReportClaim
+from mta.mail.report_token import ReportClaim
+from mta.mail.token import GroupPath
 from mta.queue.model import Claimed, Delivery, Message, NewMessage, State, Stream
 from mta.queue.records import Records
 from mta.queue.returned import ReturnNote
@@ -491,3 +492,40 @@ async def test_a_report_of_a_delivery_that_is_attempted_for_long_must_come_again
         await told(office, new.deliveries[0])
     with pytest.raises(StoreUnavailable):
         await office.returns.complained(new.deliveries[0].id, None, spam())
+
+
+# who shares a return path
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        ({"a@example.net"}, {"a@example.net": "a@example.net"}),
+        ({"A@Example.NET"}, {"A@Example.NET": "a@example.net"}),
+        ({"stranger@example.net"}, {}),
+        ({"own@example.net"}, {}),
+        (set(), {}),
+        # two that differ in nothing but case are told apart, and one that is neither is none of them
+        (
+            {"Up@example.net", "UP@EXAMPLE.NET"},
+            {"Up@example.net": "Up@example.net", "UP@EXAMPLE.NET": "UP@example.net"},
+        ),
+        ({"uP@example.net"}, {}),
+        ({"\u212a@example.net", "no address"}, {}),
+    ],
+)
+async def test_an_address_names_a_delivery_of_the_batch_only(
+    office: Office, asked: set[str], found: dict[str, str]
+) -> None:
+    sharing = office.letters.new(["a@example.net", "k@example.net", "Up@example.net", "UP@example.net"], shared="g1")
+    other = office.letters.new(["stranger@example.net"], shared="g1")
+    alone = office.letters.new(["own@example.net"])
+    both = replace(
+        sharing,
+        deliveries=sharing.deliveries + tuple(replace(one, message_id=sharing.message.id) for one in alone.deliveries),
+    )
+    for new in (both, other):
+        await office.store.accept(new, [])
+    ids = {str(one.recipient.mailbox): one.id for one in sharing.deliveries}
+    named = await office.returns.named(GroupPath(sharing.message.id, "g1"), asked)
+    assert named == {address: ids[mailbox] for address, mailbox in found.items()}

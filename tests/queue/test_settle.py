@@ -3,6 +3,7 @@
 import random
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -17,7 +18,8 @@ from mta.mail.reply import Reply
 from mta.queue.hints import Hint
 from mta.queue.model import MOVES, Claimed, Delivery, Message, State, Stream
 from mta.queue.schedule import Schedule
-from mta.queue.settle import expired, held, settle
+from mta.queue.settle import delayed, expired, held, settle
+from mta.queue.sites import Said
 
 NOW = datetime(2025, 6, 2, 12, 0, tzinfo=UTC)
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -230,12 +232,69 @@ def test_a_host_that_names_a_time_is_tried_again_then_and_at_the_expiry_at_last(
     assert least * MINUTE <= settlement.retry_in <= most * MINUTE
 
 
-@pytest.mark.parametrize(
-    ("last", "reason", "told"), [(LATER, NEVER, LATER), (None, LATER, LATER), (None, None, failures.EXPIRED_WAITING)]
-)
-def test_what_was_never_attempted_expires_with_what_others_heard_at_its_site(
-    last: Reply | None, reason: Reply | None, told: Reply
-) -> None:
+def waiting(last: Reply | None, host: str | None = None, **delivery: Any) -> Claimed:
     one = claimed()
-    one = replace(one, delivery=replace(one.delivery, last_reply=last))
-    assert expired(one, reason).reply == told
+    return replace(one, delivery=replace(one.delivery, last_reply=last, last_host=host, **delivery))
+
+
+GONE = Reply.of(421, "4.3.2", "closing down")
+
+
+@pytest.mark.parametrize(
+    ("last", "said", "told"),
+    [
+        (LATER, None, Said(LATER, "mx1.example.net")),
+        # what others heard at its site while it rests is newer
+        (LATER, Said(GONE, "mx2.example.net"), Said(GONE, "mx2.example.net")),
+        (None, Said(GONE, "mx2.example.net"), Said(GONE, "mx2.example.net")),
+        (None, Said(GONE), Said(GONE)),
+        (None, None, None),
+    ],
+)
+def test_what_is_not_attempted_any_more_is_told_of_with_what_was_heard_last(
+    last: Reply | None, said: Said | None, told: Said | None
+) -> None:
+    one = waiting(last, None if last is None else "mx1.example.net")
+    late = delayed(one, SCHEDULE, NOW + SCHEDULE.delay_notice_after, said)
+    assert late is not None
+    for settlement, ours in ((expired(one, said), failures.EXPIRED_WAITING), (late, failures.STILL_WAITING)):
+        assert settlement.notice is not None
+        expected = told or Said(ours)
+        assert (settlement.reply, settlement.attempted) == (expected.reply, False)
+        assert (settlement.notice.reply, settlement.notice.remote_mta) == (expected.reply, expected.host)
+
+
+def test_a_notice_of_delay_says_until_when_it_is_tried_and_leaves_the_delivery_queued() -> None:
+    one = waiting(LATER)
+    settlement = delayed(one, SCHEDULE, NOW + SCHEDULE.delay_notice_after)
+    assert settlement is not None
+    assert settlement.notice is not None
+    assert settlement.notice.will_retry_until == SCHEDULE.expires_at(one.message, one.delivery)
+    assert (settlement.state, settlement.event) == (State.QUEUED, EventType.DELAYED_NOTICE)
+    assert settlement.delay_noticed
+
+
+NOT_ASKED = replace(waiting(LATER).delivery.recipient, notify=frozenset({Notify.FAILURE}))
+
+
+@pytest.mark.parametrize(
+    ("delivery", "before"),
+    [
+        ({}, timedelta(seconds=1)),
+        ({"delay_noticed": True}, timedelta(0)),
+        ({"held_for": timedelta(hours=1)}, timedelta(0)),
+        ({"recipient": NOT_ASKED}, timedelta(0)),
+    ],
+    ids=["not late yet", "told already", "held meanwhile", "not wanted"],
+)
+def test_nobody_is_told_of_a_delay_too_early_twice_or_against_their_wish(
+    delivery: dict[str, Any], before: timedelta
+) -> None:
+    now = NOW + SCHEDULE.delay_notice_after - before
+    assert delayed(waiting(LATER, **delivery), SCHEDULE, now) is None
+
+
+def test_nobody_is_told_of_a_delay_of_mail_from_the_null_reverse_path() -> None:
+    one = waiting(LATER)
+    one = replace(one, message=replace(one.message, reverse_path=ReversePath(None)))
+    assert delayed(one, SCHEDULE, NOW + SCHEDULE.delay_notice_after) is None

@@ -1,13 +1,15 @@
 """When a site is left alone, for how long, and what ends it: tables, without a loop."""
 
 import random
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from mta.mail.outcome import Bounced, Deferred, Delivered, Outcome, Try
+from mta.mail import failures
+from mta.mail.outcome import Bounced, Deferred, Delivered, Outcome, TlsUse, Try
 from mta.mail.reply import Reply
-from mta.queue.sites import BackOff, Rest, Rests, Standing, has_answered, is_about_site
+from mta.queue.sites import BackOff, Rest, Rests, Said, Standing, has_answered, is_about_site
 
 REFUSED = Reply.of(451, "4.4.1", "No connection to the host: Connection refused")
 BLOCKED = Reply.of(554, "5.7.1", "your address is not welcome")
@@ -31,6 +33,8 @@ def tried(stage: str, reply: Reply, *, remote: bool) -> Try:
         ([("starttls", BLOCKED, True)], True, False),
         # what we demand of TLS may differ from one delivery to the next
         ([("starttls", LATER, False)], False, False),
+        ([("ehlo", failures.NO_REQUIRETLS, False), ("connect", REFUSED, False)], False, False),
+        ([("ehlo", LATER, False)], True, False),
         ([("mail", BUSY, True)], True, False),
         ([("mail", LATER, False)], True, False),
         ([("mail", LATER, True)], False, True),
@@ -49,6 +53,12 @@ def test_a_failure_is_about_the_site_when_no_host_let_it_come_to_its_recipient(
     made = tuple(tried(stage, reply, remote=remote) for stage, reply, remote in tries)
     outcome = Deferred(tries[-1][1] if tries else LATER, made)
     assert (is_about_site(outcome), has_answered(outcome)) == (about_site, answered)
+
+
+def test_a_host_that_a_policy_forbids_says_nothing_of_the_site() -> None:
+    """Policies are the recipients' domains', and many of these share a site."""
+    skipped = replace(tried("connect", LATER, remote=False), address="", tls=TlsUse("", "", "mta-sts"))
+    assert not is_about_site(Deferred(LATER, (skipped,)))
 
 
 @pytest.mark.parametrize(
@@ -76,7 +86,7 @@ def rests() -> Rests:
 def test_after_a_failure_nobody_goes_until_the_rest_ends_and_then_one_alone() -> None:
     book = rests()
     assert book.enter("mx", 100.0) is Standing.OPEN
-    rest = book.failed("mx", REFUSED, began=100.0, now=101.0)
+    rest = book.failed("mx", Said(REFUSED), began=100.0, now=101.0)
     assert rest is not None
     assert book.enter("mx", rest.until - 0.1) is Standing.RESTING
     assert book.enter("mx", rest.until) is Standing.PROBE
@@ -88,17 +98,17 @@ def test_after_a_failure_nobody_goes_until_the_rest_ends_and_then_one_alone() ->
 
 def test_attempts_that_were_begun_before_the_rest_do_not_make_it_longer() -> None:
     book = rests()
-    first = book.failed("mx", REFUSED, began=100.0, now=101.0)
-    assert book.failed("mx", REFUSED, began=100.5, now=102.0) is None
+    first = book.failed("mx", Said(REFUSED), began=100.0, now=101.0)
+    assert book.failed("mx", Said(REFUSED), began=100.5, now=102.0) is None
     assert book.of("mx") == first
 
 
 def test_a_probe_that_fails_doubles_the_rest_and_an_answer_ends_it() -> None:
     book = rests()
-    first = book.failed("mx", REFUSED, began=0.0, now=1.0)
+    first = book.failed("mx", Said(REFUSED), began=0.0, now=1.0)
     assert first is not None
     book.enter("mx", first.until)
-    second = book.failed("mx", BLOCKED, began=first.until, now=first.until + 1)
+    second = book.failed("mx", Said(BLOCKED), began=first.until, now=first.until + 1)
     book.left("mx")
     assert second is not None
     assert second.failures == 2
@@ -111,14 +121,14 @@ def test_a_probe_that_fails_doubles_the_rest_and_an_answer_ends_it() -> None:
 
 def test_rests_that_were_noted_are_taken_over_unless_ours_is_longer() -> None:
     book = rests()
-    book.resume(Rest("mx", 0.0, 50.0, 3, REFUSED))
-    book.resume(Rest("mx", 0.0, 20.0, 1, REFUSED))
+    book.resume(Rest("mx", 0.0, 50.0, 3, Said(REFUSED)))
+    book.resume(Rest("mx", 0.0, 20.0, 1, Said(REFUSED)))
     assert book.next_end(10.0) == 40.0
     assert book.look("mx", 49.0) is Standing.RESTING
 
 
 def test_a_site_that_nobody_writes_to_any_more_is_forgotten() -> None:
     book = rests()
-    book.resume(Rest("mx", 0.0, 50.0, 3, REFUSED))
+    book.resume(Rest("mx", 0.0, 50.0, 3, Said(REFUSED)))
     assert book.closed(200_000.0) == frozenset()
     assert book.of("mx") is None

@@ -1,6 +1,7 @@
 """Sites that rest, sites that are paused: what the dispatcher does about them."""
 
 import asyncio
+import random
 from datetime import timedelta
 
 import pytest
@@ -9,7 +10,10 @@ from mta.mail.outcome import Bounced, Deferred
 from mta.mail.reply import Reply
 from mta.queue.model import Pause, PauseScope, SiteRest, State
 from mta.queue.pace import Pace
-from tests.fakes.house import House
+from mta.queue.sites import Said
+from mta.queue.traffic import Traffic
+from tests.fakes.clock import FakeClock
+from tests.fakes.house import BACK_OFF, House
 from tests.fakes.world import said
 
 MX = "mx.example.net"
@@ -236,3 +240,22 @@ async def test_a_hard_refusal_at_rcpt_ends_a_rest_for_the_site_has_spoken() -> N
         await house.pass_time(timedelta(minutes=31))
         await house.states(ids, State.BOUNCED)
         await house.until(lambda: MX not in house.memory.rests)
+
+
+@pytest.mark.parametrize(
+    ("noted", "expected"),
+    [
+        ("421 4.3.2 closing down", Reply.of(421, "4.3.2", "closing down")),
+        ("554 go away", Reply(554, None, "go away")),
+        ("550", Reply(550, None, "")),
+        ("timed out", Reply.of(451, "4.4.1", "timed out")),
+        ("250 fine", Reply.of(451, "4.4.1", "250 fine")),
+    ],
+)
+def test_a_rest_that_others_noted_says_what_was_said_there(noted: str, expected: Reply) -> None:
+    clock = FakeClock()
+    traffic = Traffic(Pace(), BACK_OFF, clock, random.Random(1))
+    traffic.take_rests([SiteRest(MX, clock.now() + timedelta(hours=1), 3, noted)], clock.now())
+    assert traffic.said("example.net") is None
+    # where a delivery was attempted before is known of it, though the worker has not been there since its start
+    assert traffic.said("example.net", MX) == Said(expected)

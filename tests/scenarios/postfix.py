@@ -135,7 +135,7 @@ class Postfix:
             return False
 
 
-def _furnish(folder: Path, port: int, transports: Mapping[str, tuple[str, int]]) -> None:
+def _furnish(folder: Path, port: int, transports: Mapping[str, tuple[str, int]], more: str) -> None:
     folder.chmod(0o755)
     for name in ("spool", "data", "log", "etc", "mail"):
         (folder / name).mkdir()
@@ -153,21 +153,22 @@ def _furnish(folder: Path, port: int, transports: Mapping[str, tuple[str, int]])
         gid=nobody.pw_gid,
         transports=f"inline:{{ {told} }}" if told else "",
     )
-    (folder / "etc" / "main.cf").write_text(main)
+    (folder / "etc" / "main.cf").write_text(main + more)
     (folder / "etc" / "master.cf").write_text(_MASTER.format(port=port))
 
 
 @asynccontextmanager
 async def open_postfix(
-    port: int | None = None, transports: Mapping[str, tuple[str, int]] | None = None
+    port: int | None = None, transports: Mapping[str, tuple[str, int]] | None = None, more: str = ""
 ) -> AsyncIterator[Postfix]:
-    """Build one and start it. `transports`: hosts and ports that the mail of addresses and domains is sent on to."""
+    """Build one and start it. `transports`: hosts and ports that the mail of addresses and domains is sent on to;
+    `more`: lines of its configuration, which hold against those before."""
     need_root("Postfix's master changes users")
     # not in pytest's folder: that is closed to the users that Postfix's parts run as
     folder = Path(tempfile.mkdtemp(prefix="postfix-"))
     try:
         postfix = Postfix(folder, port or free_port())
-        _furnish(folder, postfix.port, transports or {})
+        _furnish(folder, postfix.port, transports or {}, more)
         try:
             await postfix.start()
             yield postfix

@@ -29,10 +29,13 @@ class Told:
     """The host proved itself as the policy demanded."""
     proof: str
     offered: tuple[str, ...]
+    """The extensions, without their parameters."""
     said: str
     """The reply, with its codes."""
     stages: tuple[str, ...]
     """How far each connection came."""
+    in_doubt: bool
+    """It may have been taken."""
 
     @property
     def way(self) -> tuple[str, str, bool, bool]:
@@ -77,10 +80,10 @@ def aim(house: House, hosts: Mapping[str, Receiver], resolver: str | None = None
 
 async def attempts(house: House, count: int) -> dict[str, Told]:
     """Wait until so many recipients were tried; return by recipient what was told last."""
-    statement = f"SELECT count(DISTINCT recipient) FROM events WHERE type IN {_ATTEMPTED}"
+    statement = f"SELECT count(DISTINCT recipient) FROM events WHERE type IN {_ATTEMPTED} AND recipient != ?"
 
     def come() -> bool:
-        return int(house.rows(statement)[0][0]) >= count
+        return int(house.rows(statement, SENDER)[0][0]) >= count
 
     await house.see(f"{count} recipients were tried", come)
     found: dict[str, Told] = {}
@@ -107,7 +110,8 @@ def _told(event: dict[str, Any]) -> Told:
         version=use.get("version", ""),
         verified=use.get("verified", False),
         proof=use.get("proof", ""),
-        offered=tuple(use.get("offered", ())),
+        offered=tuple(word.partition("=")[0] for word in use.get("offered", "").split()),
         said=f"{reply['code']} {reply['enhanced']} {reply['text']}",
         stages=tuple(one["stage"] for one in tries),
+        in_doubt=event.get("detail", {}).get("in_doubt", False),
     )

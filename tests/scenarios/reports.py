@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from mta.demo.receiver import Received
 from mta.mail.header import split
-from mta.mail.token import REPORT_FIELD, Keyring, ReturnPaths
+from mta.mail.report_token import REPORT_FIELD
+from mta.mail.token import Keyring, ReturnPaths
 from tests.scenarios.house import House
 
 DOMAIN = "bounces.example.com"

@@ -10,7 +10,8 @@ import pytest
 
 from mta.bounces.letter import MAX_SIZE
 from mta.demo.receiver import Received
-from mta.mail.token import REPORT_FIELD, Keyring, ReportClaim, ReportTokens, ReturnPaths
+from mta.mail.report_token import REPORT_FIELD, ReportClaim, ReportTokens
+from mta.mail.token import Keyring, ReturnPaths
 from tests.scenarios.house import House
 from tests.scenarios.reports import (
     DOMAIN,

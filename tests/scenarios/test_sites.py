@@ -102,6 +102,15 @@ async def test_a_host_that_suddenly_knows_nobody_empties_no_list(house: House) -
     # nine may be true; from the tenth on nobody is put on the list
     assert _events(house, "suppression_added") == 9
     assert house.logged("its bounces suppress nobody") == 1
+    # they wait, and do what they would have done when somebody says that it is true
+    (waiting,) = await house.ask("bounces", "withheld")
+    assert waiting["bounces"] == 3
+    sites = "SELECT DISTINCT site FROM deliveries WHERE domain = 'example.net'"
+    assert house.rows(sites) == [(waiting["site"],)]
+    await house.ask("bounces", "apply", waiting["site"], "--reason", "all of them have left")
+    await house.see("all are on the list", lambda: _events(house, "suppression_added") == len(known))
+    assert await house.ask("bounces", "withheld") == []
+    assert house.rows("SELECT sum(ended), sum(hard_bounced) FROM tallies") == [(2 * len(known), len(known))]
 
 
 def _events(house: House, kind: str) -> int:

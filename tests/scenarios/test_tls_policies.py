@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,10 +12,11 @@ import pytest
 
 from mta.demo.receiver import Receiver
 from tests.delivery.pki import DAY, Identity, issue
-from tests.scenarios.house import House, open_house
+from tests.scenarios.house import SENDER, House, message, open_house
 from tests.scenarios.nameservers import Names, open_nameservers
 from tests.scenarios.programs import need_root
 from tests.scenarios.receivers import FAR, Told, aim, attempts, by_label, open_hosts, server_context
+from tests.scenarios.web import get
 
 NOW = datetime.now(UTC)
 CA = issue("Test CA", NOW, ca=True)
@@ -48,7 +49,7 @@ DANE = {
     "wrong": ("deferred", "dane", True, False),
     "stripped": ("deferred", "dane", False, False),
     "bogus": ("deferred", "", False, False),
-    "bogustlsa": ("deferred", "", False, False),
+    "bogustlsa": ("deferred", "dane", False, False),
     "unsigned": ("delivered", "opportunistic", True, False),
     "none": ("delivered", "opportunistic", True, False),
 }
@@ -77,7 +78,18 @@ async def test_dane_decides_where_the_name_server_proves_it(tmp_path: Path) -> N
                 assert "SERVFAIL" in told["bogus"].said
                 assert "TLSA records cannot be looked up" in told["bogustlsa"].said
                 _assert_no_mail_was_offered(hosts, "wrong", "stripped", "bogus", "bogustlsa")
-                await _assert_why_tells(house, "a@right.example", "TLSv1.3 (dane, verified: ")
+                await _assert_why_tells(
+                    house,
+                    "a@right.example",
+                    "TLSv1.3 (dane, verified: TLSA 3 1 1 matches), at dot",
+                    " STARTTLS; used TLS_AES_",
+                )
+                shaken = b'mta_tls_sessions_total{result="ok",role="delivery",version="TLSv1.3"}'
+                assert shaken in (await get(house, "/metrics")).content
+                await _assert_why_tells(house, "a@none.example", "(opportunistic)", "was not looked at")
+                await _assert_why_tells(house, "a@wrong.example", "(dane: the certificate matches no TLSA record)")
+                await _assert_why_tells(house, "a@stripped.example", "no TLS (by dane)", ", and no STARTTLS")
+                await _assert_why_tells(house, "a@bogustlsa.example", ", skipped by dane, ")
 
 
 def _names(hosts: Mapping[str, Receiver], identities: Mapping[str, Identity]) -> Names:
@@ -94,8 +106,9 @@ def _names(hosts: Mapping[str, Receiver], identities: Mapping[str, Identity]) ->
         if name != "none":
             value = f"{record.usage} {record.selector} {record.matching} {record.data.hex()}"
             names.add(f"_{port}._tcp.mx.{name}.example", "TLSA", value)
-    names.spoil("bogus.example", "MX")
-    names.spoil(f"_{port}._tcp.mx.bogustlsa.example", "TLSA")
+    if "mx.bogus.example" in hosts:
+        names.spoil("bogus.example", "MX")
+        names.spoil(f"_{port}._tcp.mx.bogustlsa.example", "TLSA")
     # what a resolver that does not validate would answer
     names.add("dnssec-failed.org", "A", "127.0.0.1")
     names.spoil("dnssec-failed.org", "A")
@@ -107,6 +120,98 @@ async def _assert_why_tells(house: House, recipient: str, *parts: str) -> None:
     assert code == 0, told
     for part in parts:
         assert part in told, told
+
+
+# what becomes of a message that requires TLS, and what is said of it
+REQUIRING = {
+    "right": ("bounced", "550 5.7.30", "does not offer REQUIRETLS"),
+    "wrong": ("bounced", "550 5.7.10", "the certificate matches no TLSA record"),
+    "stripped": ("bounced", "550 5.7.10", "does not offer TLS"),
+    "none": ("bounced", "550 5.7.10", "self-signed certificate"),
+    "unsigned": ("bounced", "550 5.7.10", "neither DNSSEC nor MTA-STS proves that mx.unsigned.example"),
+    "bogus": ("deferred", "451 4.4.3", "SERVFAIL"),
+    "bogustlsa": ("deferred", "451 4.7.5", "TLSA records cannot be looked up"),
+    "closed": ("deferred", "451 4.4.1", "refused"),
+}
+
+
+@pytest.mark.peer("unbound", "nsd")
+async def test_a_message_that_requires_tls_comes_back_where_no_host_proves_itself(tmp_path: Path) -> None:
+    """And at once, but for where that is not certain yet (RFC 8689 §4.2.1)."""
+    identities = {
+        name: issue(name, NOW, None if name == "none" else CA, names=(f"mx.{name}.example",)) for name in REQUIRING
+    }
+    contexts = {
+        f"mx.{name}.example": None if name == "stripped" else server_context(tmp_path, identity)
+        for name, identity in identities.items()
+        if name != "closed"
+    }
+    async with open_hosts(contexts) as hosts:
+        names = _names(hosts, identities)
+        names.add("closed.example", "MX", "10 mx.closed.example.")
+        names.add("mx.closed.example", "A", "127.0.0.250")
+        async with open_nameservers(names) as resolver, open_house(tmp_path / "house", retry=FAR, start=False) as house:
+            aim(house, hosts, resolver)
+            async with house.server:
+                await asyncio.to_thread(_submit_requiring_tls, house, [f"a@{name}.example" for name in REQUIRING])
+                told = by_label(await attempts(house, len(REQUIRING)))
+                for name, (type, codes, why) in REQUIRING.items():
+                    assert (told[name].type, told[name].said[: len(codes)]) == (type, codes), (name, told[name])
+                    assert why in told[name].said, (name, told[name])
+                _assert_no_mail_was_offered(hosts, *_domains_of(contexts))
+                await _assert_why_tells(house, "a@unsigned.example", ", skipped by requiretls, ", ": 550 5.7.10 ")
+
+
+def _domains_of(names: Iterable[str]) -> list[str]:
+    return [name.split(".")[1] for name in names]
+
+
+def _submit_requiring_tls(house: House, recipients: list[str]) -> None:
+    with house.connect() as client:
+        client.ehlo()
+        client.mail(SENDER, ["REQUIRETLS"])
+        assert [client.rcpt(one)[0] for one in recipients] == [250] * len(recipients)
+        assert client.data(message(tuple(recipients[:1])))[0] == 250
+
+
+@pytest.mark.peer("unbound", "nsd")
+async def test_who_may_sends_mail_for_which_delivery_matters_more_than_the_recipients_policy(tmp_path: Path) -> None:
+    """`TLS-Required: No` is obeyed for accounts that may say so, from the reload on that lets them."""
+    identities = {name: issue(name, NOW, CA, names=(f"mx.{name}.example",)) for name in ("wrong", "stripped")}
+    contexts = {
+        "mx.wrong.example": server_context(tmp_path, identities["wrong"]),
+        "mx.stripped.example": None,
+    }
+    async with open_hosts(contexts) as hosts:
+        names = _names(hosts, identities)
+        async with open_nameservers(names) as resolver, open_house(tmp_path / "house", retry=FAR, start=False) as house:
+            aim(house, hosts, resolver)
+            async with house.server:
+                assert await _ways_of_waived(house, "a") == [
+                    ("deferred", "dane", False, False),
+                    ("deferred", "dane", True, False),
+                ]
+                _assert_no_mail_was_offered(hosts, "wrong", "stripped")
+                config = house.folder / "mta.toml"
+                config.write_text(config.read_text().replace("[[account]]\n", "[[account]]\nmay_waive_tls = true\n", 1))
+                code, output = await house.server.command("reload")
+                assert code == 0, output
+                assert await _ways_of_waived(house, "b") == [
+                    ("delivered", "tls-required-no", False, False),
+                    ("delivered", "tls-required-no", True, False),
+                ]
+                # without the field, the policy holds for who may waive it, too
+                await house.submit("c@wrong.example")
+                assert (await attempts(house, 5))["c@wrong.example"].way == ("deferred", "dane", True, False)
+                await _assert_why_tells(house, "b@stripped.example", "no TLS (by tls-required-no), at dot")
+
+
+async def _ways_of_waived(house: House, local_part: str) -> list[tuple[str, str, bool, bool]]:
+    """Submit with the field that waives; return what became of it at the host without TLS, and at the other one."""
+    recipients = tuple(f"{local_part}@{name}.example" for name in ("stripped", "wrong"))
+    await house.submit(*recipients, content=b"TLS-Required: No\r\n" + message(recipients[:1]))
+    told = await attempts(house, len(house.rows("SELECT DISTINCT recipient FROM deliveries")))
+    return [told[recipient].way for recipient in recipients]
 
 
 async def test_a_resolver_that_claims_to_validate_and_does_not_is_not_believed(tmp_path: Path) -> None:
@@ -135,7 +240,7 @@ async def test_a_resolver_that_claims_to_validate_and_does_not_is_not_believed(t
 ENFORCE, TESTING, NONE = "enforce", "testing", "none"
 MTA_STS = {
     "good": (ENFORCE, "good", ("delivered", "mta-sts", True, True)),
-    "othermx": (ENFORCE, "good", ("deferred", "", False, False)),
+    "othermx": (ENFORCE, "good", ("deferred", "mta-sts", False, False)),
     "selfsigned": (ENFORCE, "self-signed", ("deferred", "mta-sts", False, False)),
     "expired": (ENFORCE, "expired", ("deferred", "mta-sts", False, False)),
     "misnamed": (ENFORCE, "misnamed", ("deferred", "mta-sts", False, False)),

@@ -6,8 +6,11 @@ from datetime import timedelta
 
 import pytest
 
+from mta.mail.token import GroupPath
 from mta.queue.lanes import Lane
 from mta.queue.model import Claimed, NewMessage, Pause, PauseScope, SiteRest, State, Stream
+from mta.queue.returned import Member
+from mta.queue.store import SOON
 from tests.fakes.memory_store import MemoryStore
 from tests.storage.disk import ask
 from tests.storage.rig import LATER, Rig, settled
@@ -298,3 +301,81 @@ async def test_rests_of_sites_are_seen_by_all_workers_until_they_end(rig: Rig) -
     await rig.store.note_rest(rest.site, longer)
     rig.clock.advance(300)
     assert await rig.store.rests() == []
+
+
+# brothers
+
+
+async def shared(rig: Rig, *recipients: str, path: str = "g1", lease: int = 0) -> NewMessage:
+    new = rig.letters.new(recipients, shared=path)
+    await rig.store.accept(new, [], lease)
+    return new
+
+
+async def test_brothers_are_those_of_the_message_with_the_same_return_path_that_wait(rig: Rig) -> None:
+    new = await shared(rig, "a@example.net", "b@example.net", "c@example.org", "d@example.net", lease=1)
+    await shared(rig, "e@example.net")
+    own = rig.letters.new(["f@example.net"])
+    await rig.store.accept(own, [])
+    (first, *_) = new.deliveries
+    mine = Claimed(new.message, first, rig.clock.now())
+    found = await rig.store.claim_brothers(mine, 2)
+    assert [str(one.delivery.recipient.mailbox) for one in found] == ["b@example.net", "c@example.org"]
+    assert {one.delivery.state for one in found} == {State.ACTIVE}
+    assert all(one.message == new.message for one in found)
+    assert [one.delivery.id for one in await rig.store.claim_brothers(mine, 50)] == [new.deliveries[3].id]
+    assert await rig.store.claim_brothers(mine, 50) == []
+    assert len(await rig.store.claim(50)) == 2
+
+
+async def test_the_lease_of_a_brother_is_a_lease_like_any(rig: Rig) -> None:
+    new = await shared(rig, "a@example.net", "b@example.net", lease=1)
+    (brother,) = await rig.store.claim_brothers(Claimed(new.message, new.deliveries[0], rig.clock.now()), 50)
+    assert await rig.store.extend([brother.delivery.id]) == {brother.delivery.id}
+    await rig.store.release([brother.delivery.id])
+    (again,) = await rig.store.claim(50)
+    assert again.delivery.id == brother.delivery.id
+    rig.clock.advance(rig.store.lease)
+    assert brother.delivery.id in {one.delivery.id for one in await (await rig.open()).claim(50)}
+    assert await rig.store.settle(settled(again, State.DELIVERED)) is None
+
+
+async def test_what_is_due_in_a_moment_goes_along_and_what_is_due_later_does_not(rig: Rig) -> None:
+    new = await shared(rig, "a@example.net", "b@example.net", "c@example.net")
+    one, other, third = await rig.store.claim(50)
+    await rig.store.settle(settled(other, State.QUEUED, reply=LATER, retry_in=SOON))
+    await rig.store.settle(settled(third, State.QUEUED, reply=LATER, retry_in=SOON + timedelta(seconds=1)))
+    assert [each.delivery.id for each in await rig.store.claim_brothers(one, 50)] == [new.deliveries[1].id]
+
+
+async def test_a_brother_that_is_suppressed_is_claimed_with_the_reason(rig: Rig) -> None:
+    await rig.bounced("b@example.net")
+    new = await shared(rig, "a@example.net", "b@example.net", lease=1)
+    (brother,) = await rig.store.claim_brothers(Claimed(new.message, new.deliveries[0], rig.clock.now()), 50)
+    assert brother.suppressed == await rig.found("b@example.net")
+
+
+async def test_claims_go_on_behind_brothers_that_were_taken_out_of_turn(rig: Rig) -> None:
+    new = await shared(rig, *(f"u{number}@example.net" for number in range(6)))
+    (first,) = await rig.store.claim(1)
+    brothers = await rig.store.claim_brothers(first, 2)
+    rest = await rig.store.claim(50)
+    taken = [one.delivery.id for one in (first, *brothers, *rest)]
+    assert taken == [one.id for one in new.deliveries]
+
+
+async def test_members_of_a_group_are_found_by_their_addresses_in_whatever_state(rig: Rig) -> None:
+    new = await shared(rig, "a@example.net", "B@example.net", "c@example.net", path="g1")
+    await shared(rig, "a@example.net", path="g1")
+    await rig.store.accept(rig.letters.new(["c@example.org"]), [])
+    first = (await rig.store.claim(1))[0]
+    await rig.store.settle(settled(first, State.DELIVERED))
+    asked = ["A@EXAMPLE.net", "b@example.net", "c@example.org", "\u212a@example.net", "nobody"]
+    path = GroupPath(new.message.id, "g1")
+    assert await rig.store.members(path, asked) == [
+        Member(new.deliveries[0].id, "a@example.net"),
+        Member(new.deliveries[1].id, "B@example.net"),
+    ]
+    assert await rig.store.members(GroupPath(new.message.id, "g"), asked) == []
+    assert await rig.store.members(GroupPath("nothing", "g1"), asked) == []
+    assert await rig.store.members(path, []) == []

@@ -18,7 +18,7 @@ from mta.mail.reply import Reply
 from mta.queue.model import NewMessage, PauseScope, State
 from mta.queue.settle import Settled, Settlement
 from mta.reputation.suppression import Cause, Origin, Suppression
-from mta.storage.changes import STEP, STEP_OCTETS, Order, Verb
+from mta.storage.changes import STEP_OCTETS, Order, Verb
 from mta.storage.desk import Desk
 from mta.storage.sqlite import SqliteStore
 from mta.storage.views import Change, Selector, StoredAccount
@@ -161,7 +161,8 @@ async def test_a_large_selection_is_changed_in_steps_and_whole(office: Office) -
     await office.accept(*(f"u{number}@example.net" for number in range(450)))
     order = Order(Verb.HOLD, Selector(), "root", "odd")
     steps = [change.changed async for change in office.desk.changing(order)]
-    assert steps == [STEP, 2 * STEP, 450]
+    assert len(steps) > 3
+    assert steps[-1] == 450
     assert len(office.notes.events) == 450
     assert office.audit() == [("root", "queue hold", "everything", "odd")]
     assert office.counted() == [{"changed": 450, "active": 0, "other": 0}]
@@ -170,9 +171,10 @@ async def test_a_large_selection_is_changed_in_steps_and_whole(office: Office) -
 async def test_who_stops_listening_finds_done_and_noted_what_was_done(office: Office) -> None:
     await office.accept(*(f"u{number}@example.net" for number in range(450)))
     async with aclosing(office.desk.changing(Order(Verb.HOLD, Selector(), "root", "odd"))) as changes:
-        await anext(changes)
-    assert office.counted() == [{"changed": STEP, "active": 0, "other": 0}]
-    assert len(await office.store.reader.select(Selector(state=State.HELD), 1000)) == STEP
+        done = (await anext(changes)).changed
+    assert 0 < done < 450
+    assert office.counted() == [{"changed": done, "active": 0, "other": 0}]
+    assert len(await office.store.reader.select(Selector(state=State.HELD), 1000)) == done
 
 
 async def test_octets_of_many_large_messages_are_not_removed_at_once(office: Office) -> None:

@@ -139,7 +139,7 @@ async def test_what_is_ahead_of_a_delivery_is_what_of_its_lane_is_due_before_it(
         ("counts_selected", {"COVERING INDEX deliveries_queued", "COVERING INDEX deliveries_held"}),
         ("sites_to", {"INDEX deliveries_due_to (stream=? AND account=? AND domain=?)"}),
         ("ahead", {"COVERING INDEX deliveries_due (stream=? AND account=? AND (due_at,id)<(?,?))"}),
-        ("ages_by_site", {"PRIMARY KEY (id=?)"}),
+        ("ages_by_site", {"COVERING INDEX deliveries_queued", "COVERING INDEX deliveries_held"}),
         ("audit", {"PRIMARY KEY (id<?)"}),
     ],
 )
@@ -154,6 +154,7 @@ def _plan(path: str, name: str) -> Sequence[str]:
         "account",
         "domain",
         "stream",
+        "site",
         "accepted_before",
         "limit",
         "due_at",

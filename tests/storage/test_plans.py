@@ -55,6 +55,8 @@ STEPS: dict[str, dict[str, Any]] = {
     "due": {"stream": "bulk", "account": "", "after_due": 0, "after_id": "", "window": 10},
     "due_to": {"stream": "bulk", "account": "", "domain": "", "until": 0, "limit": 10},
     "due_domains": {"stream": "bulk", "account": "", "after": "", "limit": 10},
+    "brothers": {"queue_id": "", "return_path": "", "until": 0, "limit": 50},
+    "members": {"queue_id": "", "local_part": "", "addresses": "[]"},
     "lapsed": {"now": 2**60, "passing": "[]", "limit": 10},
     "old": {"after": "", "until": "", "window": 10},
     "out_of_time": {"now": 0, "limit": 10},

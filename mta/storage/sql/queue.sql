@@ -91,6 +91,12 @@ SELECT id, stream, account FROM deliveries
 WHERE state = 'queued' AND expires_at IS NOT NULL AND expires_at <= :now
 ORDER BY expires_at, id LIMIT :limit
 
+-- name: brothers
+-- Look at waiting deliveries of a message that share a return path, and are due up to a time.
+SELECT id FROM deliveries
+WHERE queue_id = :queue_id AND state = 'queued' AND return_path = :return_path AND due_at <= :until
+ORDER BY id LIMIT :limit
+
 -- name: lease
 -- Lease deliveries to a worker.
 UPDATE deliveries SET state = 'active', owner = :owner, lease_until = :lease_until

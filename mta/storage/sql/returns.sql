@@ -7,6 +7,13 @@ SELECT d.id AS delivery_id, d.recipient, d.notify, d.orcpt, d.return_path, d.sta
 FROM deliveries AS d JOIN messages AS m ON m.id = d.queue_id
 WHERE d.id = :id
 
+-- name: members
+-- Read deliveries of a message that share a return path, by its local part, and are to one of some addresses.
+SELECT id, recipient FROM deliveries
+WHERE queue_id = :queue_id AND substr(return_path, 1, length(:local_part) + 1) = :local_part || '@'
+    AND lower(recipient) IN (SELECT value FROM json_each(:addresses))
+ORDER BY id
+
 -- name: state_of
 -- Say how a delivery stands, and whether it bounced late.
 SELECT state, late FROM deliveries WHERE id = :id
