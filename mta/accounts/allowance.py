@@ -66,6 +66,11 @@ class Terms:
     """How many addresses it may write to for the first time in any 24 hours; 0: no limit."""
     duplicate: DuplicateKey | None = None
 
+    @property
+    def bind(self) -> bool:
+        """Whether there is anything to be held against."""
+        return self.rate is not None or self.first_time_per_day > 0 or self.duplicate is not None
+
 
 @dataclass(frozen=True, slots=True)
 class Use:

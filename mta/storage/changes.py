@@ -195,8 +195,7 @@ class Changes:
         changed = frozenset(done)
         self._transactions.write_events(connection, [event for id, event in events.items() if id in changed])
         if order.verb is Verb.CANCEL:
-            for queue_id in {row.queue_id for row in rows if row.id in changed}:
-                self._transactions.finish(connection, queue_id, now)
+            self._transactions.finish(connection, {row.queue_id for row in rows if row.id in changed}, now)
         return changed
 
     def _note(self, connection: sqlite3.Connection, step: _Step, change: Change) -> None:

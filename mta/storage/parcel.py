@@ -187,6 +187,6 @@ def add_copy(connection: sqlite3.Connection, statements: Statements, copy: Copy,
 
 def _add_contents(connection: sqlite3.Connection, statements: Statements, copy: Copy) -> int | None:
     """Write octets; return the number of their first row."""
-    add = statements["insert_content"]
+    add = statements["append_content"]
     numbers = [connection.execute(add, {"octets": octets}).lastrowid for octets in copy.contents]
     return numbers[0] if numbers else None

@@ -38,7 +38,7 @@ from mta.storage.standing import StandingBook
 from mta.storage.statements import Statements
 from mta.storage.suppression import SuppressionList, Suppressions
 from mta.storage.tls import TlsBook
-from mta.storage.transactions import Transactions
+from mta.storage.transactions import Acceptance, Transactions
 from mta.storage.views import Retention
 from mta.storage.withheld import WithheldBook
 from mta.storage.workers import BEAT, take_number
@@ -194,13 +194,9 @@ class SqliteStore:
             ValueError: a delivery has a state that no delivery begins with.
         """
 
-        def unit(connection: sqlite3.Connection) -> Accepted:
-            self._space.require()
-            return self._transactions.accept(connection, new, events, lease, self._clock.now())
-
         reads = self.allowances.reads(new.message.account)
         try:
-            accepted = await self._writer.run(unit)
+            accepted = await self._writer.run_together(self._accept_all, Acceptance(new, events, lease))
         except OverRate:
             self.allowances.refused(new)
             raise
@@ -269,9 +265,7 @@ class SqliteStore:
             StoreUnavailable: nothing was written.
             ValueError: the move is not allowed.
         """
-        events = await self._writer.run(
-            lambda connection: self._transactions.settle(connection, settled, self._clock.now()), patient=True
-        )
+        events = await self._writer.run_together(self._settle_all, settled, patient=True)
         if events is not None:
             self._leases.settled(settled)
         return self._noticed(events)
@@ -442,6 +436,13 @@ class SqliteStore:
             return self._transactions.purge(connection, now, _PURGED_AT_ONCE) or more
 
         return await self._writer.run(unit, patient=True)
+
+    def _accept_all(self, connection: sqlite3.Connection, wanted: Sequence[Acceptance]) -> list[Accepted | Exception]:
+        self._space.require()
+        return self._transactions.accept_all(connection, wanted, self._clock.now())
+
+    def _settle_all(self, connection: sqlite3.Connection, wanted: Sequence[Settled]) -> list[tuple[Event, ...] | None]:
+        return self._transactions.settle_all(connection, wanted, self._clock.now())
 
     def _noticed(self, events: Sequence[Event] | None) -> Sequence[Event] | None:
         """Let the door know of what was just put on the suppression list; return what was written."""

@@ -4,7 +4,9 @@ What stands in the way of a delivery is read with the delivery itself (`sql/queu
 """
 
 import asyncio
+import json
 import sqlite3
+from collections.abc import Iterable
 from enum import Enum, auto
 
 from mta.clock import Clock
@@ -46,16 +48,22 @@ class Suppressions:
     def settle(self, connection: sqlite3.Connection, settled: Settled, at: int) -> tuple[Event, ...]:
         """Write what a settlement means for the list; return the settlement's events, with the list's if it grew."""
         settlement, entry = settled.settlement, settled.settlement.suppression
-        if settlement.state is State.DELIVERED:
-            claimed = settlement.claimed
-            address = str(claimed.delivery.recipient.mailbox)
-            connection.execute(self._sql["clear_suspect"], {"account": claimed.message.account, "address": address})
         if settlement.withheld:
             self._withhold(connection, settlement)
             return settled.events
         if entry is None or (settlement.suspicion and not self._seen_long_ago(connection, entry, at)):
             return settled.events
         return settled.events + self.suppress(connection, entry, settled.on_suppressing, at)
+
+    def reached(self, connection: sqlite3.Connection, settlements: Iterable[Settlement]) -> None:
+        """Forget the suspicions of addresses that were delivered to."""
+        delivered = [
+            (one.claimed.message.account, str(one.claimed.delivery.recipient.mailbox))
+            for one in settlements
+            if one.state is State.DELIVERED
+        ]
+        if delivered:
+            connection.execute(self._sql["clear_suspects"], {"delivered": json.dumps(delivered)})
 
     def suppress(
         self, connection: sqlite3.Connection, entry: Suppression, event: Event | None, at: int
@@ -80,11 +88,13 @@ class Suppressions:
         connection.execute(self._sql["clear_suspect"], key)
         return connection.execute(self._sql["remove_suppression"], key).rowcount > 0
 
-    def holding(self, connection: sqlite3.Connection, account: str, address: Mailbox, at: int) -> Suppression | None:
-        """Return the entry that stands in the way of an address at a time."""
-        key: Params = {"account": account, "address": str(address), "now": at}
-        row = connection.execute(self._sql["holding"], key).fetchone()
-        return None if row is None else suppression_from(row)
+    def holding(
+        self, connection: sqlite3.Connection, asked: Iterable[tuple[str, str]], at: int
+    ) -> dict[tuple[str, str], Suppression]:
+        """Return the entries that stand in the way of addresses at a time, both by account and address."""
+        params: Params = {"asked": json.dumps([*asked]), "now": at}
+        rows = connection.execute(self._sql["holding"], params).fetchall()
+        return {(row["account"], row["address"]): suppression_from(row) for row in rows}
 
     def _withhold(self, connection: sqlite3.Connection, settlement: Settlement) -> None:
         """Keep for later what a settlement would do to the list and the counts (`withheld`)."""

@@ -2,17 +2,20 @@
 
 import json
 import sqlite3
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import islice
 
+from mta.errors import UsedUp
 from mta.events import Event
 from mta.mail.ids import first_at
-from mta.queue.model import MOVES, Claimed, Content, NewMessage, State
+from mta.queue.duplicates import Remainder
+from mta.queue.model import MOVES, Claimed, Content, Delivery, NewMessage, State
 from mta.queue.settle import Settled
 from mta.queue.store import Accepted
 from mta.storage.allowance import Allowances
+from mta.storage.bulk import Bulk
 from mta.storage.rows import (
     Params,
     delivery_params,
@@ -38,6 +41,19 @@ _GIVEN_BACK = 256
 """Pages, 1 MB, by which a file is shortened at once."""
 
 
+_NONE = "[]"
+
+
+@dataclass(frozen=True, slots=True)
+class Acceptance:
+    """A message that is to be written."""
+
+    new: NewMessage
+    events: Sequence[Event]
+    lease: int
+    """How many of its deliveries are leased at once, at most."""
+
+
 class Transactions:
     """The units of one worker."""
 
@@ -57,47 +73,94 @@ class Transactions:
         self.lease = lease
         self._lease = span_to_ms(lease)
         self._retention = retention
+        self._insert_message = Bulk(statements["insert_message"])
+        self._insert_content = Bulk(statements["insert_content"])
+        self._insert_delivery = Bulk(statements["insert_delivery"])
+        self._insert_event = Bulk(statements["insert_event"])
+        self._settle = Bulk(statements["settle"])
 
     def accept(
         self, connection: sqlite3.Connection, new: NewMessage, events: Sequence[Event], lease: int, now: datetime
     ) -> Accepted:
-        """Write a message, its octets, deliveries and events; lease the first deliveries that are due. What its terms
-        leave out is not written.
+        """Write one message: see `accept_all`.
 
         Raises:
             UsedUp: its terms do not allow it.
             ValueError: a delivery has a state that no delivery begins with.
         """
-        if new.terms is None:
-            return Accepted(new.message.id, self._write(connection, new, events, lease, now), tuple(events))
-        left = self._allowances.admit(connection, new, new.terms, events, now)
-        # of a duplicate nothing may be left; a message without recipients has nothing to leave out
-        if left.duplicates and not left.new.deliveries:
-            return Accepted(left.queue_id, (), (), left.duplicates)
-        leased = self._write(connection, left.new, left.events, lease, now)
-        return Accepted(left.queue_id, leased, left.events, left.duplicates)
+        (accepted,) = self.accept_all(connection, [Acceptance(new, events, lease)], now)
+        if isinstance(accepted, Exception):
+            raise accepted
+        return accepted
 
-    def settle(self, connection: sqlite3.Connection, settled: Settled, now: datetime) -> tuple[Event, ...] | None:
-        """Write a settlement with its events, its suppression and its DSN, unless the lease was lost.
+    def accept_all(
+        self, connection: sqlite3.Connection, wanted: Sequence[Acceptance], now: datetime
+    ) -> list[Accepted | Exception]:
+        """Write messages, their octets, deliveries and events; lease of each the first deliveries that are due.
+
+        What its terms leave out of a message is not written.
 
         Returns:
-            The events that were written.
+            For each what became of it, or why nothing of it was written: UsedUp, when its terms do not allow it, or
+            ValueError, when a delivery has a state that no delivery begins with.
+        """
+        at = to_ms(now)
+        until = at + self._lease
+        admitted = [self._admitted(connection, one, now) for one in wanted]
+        # of a duplicate nothing may be left; a message without recipients has nothing to leave out
+        written = [
+            (one.lease, left)
+            for one, left in zip(wanted, admitted, strict=True)
+            if isinstance(left, Remainder) and (left.new.deliveries or not left.duplicates)
+        ]
+        leased: dict[str, tuple[NewMessage, Delivery]] = {}
+        for lease, left in written:
+            due = (one for one in left.new.deliveries if one.state is State.QUEUED and to_ms(one.due_at) <= at)
+            leased |= {one.id: (left.new, one) for one in islice(due, lease)}
+        self._insert(connection, [left.new for _, left in written], at, leased, until)
+        self.write_events(connection, [event for _, left in written for event in left.events])
+        claimed = self._claimed(connection, leased.values(), at, from_ms(until)) if leased else {}
+        return [_accepted(left, claimed) for left in admitted]
+
+    def settle(self, connection: sqlite3.Connection, settled: Settled, now: datetime) -> tuple[Event, ...] | None:
+        """Write one settlement: see `settle_all`.
 
         Raises:
             ValueError: the move is not allowed, or the DSN's deliveries cannot begin as they are.
         """
-        at, settlement = to_ms(now), settled.settlement
-        if settlement.state not in MOVES[State.ACTIVE]:
-            raise ValueError(f"a delivery cannot go from {State.ACTIVE} to {settlement.state}")
-        row = connection.execute(self._sql["settle"], settle_params(settlement, self._worker, at)).fetchone()
-        if row is None:
-            return None
-        events = self._suppressions.settle(connection, settled, at)
-        self.write_events(connection, events)
-        if settled.dsn is not None:
-            self.insert(connection, settled.dsn, at)
-        if settlement.state.is_final:
-            self.finish(connection, row["queue_id"], at)
+        (events,) = self.settle_all(connection, [settled], now)
+        return events
+
+    def settle_all(
+        self, connection: sqlite3.Connection, wanted: Sequence[Settled], now: datetime
+    ) -> list[tuple[Event, ...] | None]:
+        """Write settlements with their events, suppressions and DSNs, but for those whose lease was lost.
+
+        Returns:
+            For each the events that were written; None: its lease was lost, and nothing was written.
+
+        Raises:
+            ValueError: a move is not allowed, or a DSN's deliveries cannot begin as they are.
+        """
+        at = to_ms(now)
+        for one in wanted:
+            if one.settlement.state not in MOVES[State.ACTIVE]:
+                raise ValueError(f"a delivery cannot go from {State.ACTIVE} to {one.settlement.state}")
+        ours = self._still_leased(connection, [one.settlement.claimed.delivery.id for one in wanted])
+        held: list[Settled | None] = []
+        for one in wanted:
+            # told twice counts once
+            is_held = one.settlement.claimed.delivery.id in ours
+            ours.discard(one.settlement.claimed.delivery.id)
+            held.append(one if is_held else None)
+        settled = [one for one in held if one is not None]
+        self._settle.run(connection, [settle_params(one.settlement, self._worker, at) for one in settled])
+        events = [None if one is None else self._suppressions.settle(connection, one, at) for one in held]
+        self._suppressions.reached(connection, [one.settlement for one in settled])
+        self.write_events(connection, [event for some in events for event in some or ()])
+        self._insert(connection, [one.dsn for one in settled if one.dsn is not None], at)
+        final = {one.settlement.claimed.message.id for one in settled if one.settlement.state.is_final}
+        self.finish(connection, final, at)
         return events
 
     def beat(self, connection: sqlite3.Connection, now: datetime) -> None:
@@ -108,44 +171,34 @@ class Transactions:
         """Note that this worker ended in order."""
         connection.execute(self._sql["worker_ended"], {"number": self._worker, "now": to_ms(now)})
 
-    def finish(self, connection: sqlite3.Connection, queue_id: str, at: int) -> None:
-        """If no delivery of a message is open any more, note the time, and remove its octets unless they are kept."""
-        if connection.execute(self._sql["is_open"], {"queue_id": queue_id}).fetchone()[0]:
+    def finish(self, connection: sqlite3.Connection, queue_ids: Collection[str], at: int) -> None:
+        """Note of each message, if none of its deliveries is open any more, the time, and remove its octets unless they
+        are kept.
+        """
+        if not queue_ids:
             return
-        done: Params = {"queue_id": queue_id, "now": at}
+        ended = connection.execute(self._sql["without_open"], {"ids": json.dumps([*queue_ids])}).fetchone()["ids"]
+        if ended == _NONE:
+            return
+        done: Params = {"ids": ended, "now": at}
         if self._retention.body <= timedelta(0):
             connection.execute(self._sql["delete_contents"], done)
             connection.execute(self._sql["finish_whole"], done)
         else:
-            connection.execute(self._sql["finish_message"], done)
+            connection.execute(self._sql["finish_messages"], done)
 
-    def write_events(self, connection: sqlite3.Connection, events: Iterable[Event]) -> None:
+    def write_events(self, connection: sqlite3.Connection, events: Collection[Event]) -> None:
         """Write events in their order, and add what they count for to the tallies."""
-        events = list(events)
-        for event in events:
-            connection.execute(self._sql["insert_event"], event_params(event))
+        self._insert_event.run(connection, [event_params(event) for event in events])
         add_tallies(connection, self._sql, events)
 
-    def insert(
-        self, connection: sqlite3.Connection, new: NewMessage, at: int, leased: Collection[str] = (), until: int = 0
-    ) -> None:
-        """Write a message with its octets and deliveries, some of them leased until a time.
+    def insert(self, connection: sqlite3.Connection, new: NewMessage, at: int) -> None:
+        """Write a message with its octets and deliveries, none of them leased.
 
         Raises:
             ValueError: a delivery has a state that no delivery begins with.
         """
-        wrong = [one for one in new.deliveries if one.state not in BEGINNINGS]
-        if wrong:
-            raise ValueError(f"delivery {wrong[0].id} cannot begin as {wrong[0].state}")
-        where = self._insert_content(connection, new.content)
-        connection.execute(self._sql["insert_message"], message_params(new.message) | where)
-        rows = [delivery_params(new.message, one, at) for one in new.deliveries]
-        for row in rows:
-            if row["id"] in leased:
-                row |= {"state": State.ACTIVE.value, "owner": self._worker, "lease_until": until}
-        connection.executemany(self._sql["insert_delivery"], rows)
-        if all(one.state.is_final for one in new.deliveries):
-            self.finish(connection, new.message.id, at)
+        self._insert(connection, [new], at)
 
     def purge(self, connection: sqlite3.Connection, now: datetime, limit: int) -> bool:
         """Remove a few things that were kept long enough, and give space back; return whether more may be left."""
@@ -169,38 +222,106 @@ class Transactions:
         more = self._allowances.purge(connection, now, limit)
         return _give_back(connection) or more or limit in removed
 
-    def _write(
-        self, connection: sqlite3.Connection, new: NewMessage, events: Sequence[Event], lease: int, now: datetime
-    ) -> tuple[Claimed, ...]:
-        at = to_ms(now)
-        until = at + self._lease
-        due = (one for one in new.deliveries if one.state is State.QUEUED and to_ms(one.due_at) <= at)
-        leased = tuple(islice(due, lease))
-        self.insert(connection, new, at, {one.id for one in leased}, until)
-        self.write_events(connection, events)
-        return tuple(
-            Claimed(
-                new.message,
-                replace(one, state=State.ACTIVE),
-                from_ms(until),
-                new.content,
-                self._suppressions.holding(connection, new.message.account, one.recipient.mailbox, at),
-            )
-            for one in leased
+    def _admitted(
+        self, connection: sqlite3.Connection, wanted: Acceptance, now: datetime
+    ) -> Remainder | UsedUp | ValueError:
+        """Return what its terms leave of a message, and note that as used; or why nothing of it may be written."""
+        new, events = wanted.new, tuple(wanted.events)
+        try:
+            _require_beginnings(new)
+        except ValueError as error:
+            return error
+        if new.terms is None or not new.terms.bind:
+            return Remainder(new, events, new.message.id)
+        connection.execute("SAVEPOINT terms")
+        try:
+            left = self._allowances.admit(connection, new, new.terms, events, now)
+        except UsedUp as error:
+            connection.execute("ROLLBACK TO terms")
+            connection.execute("RELEASE terms")
+            return error
+        connection.execute("RELEASE terms")
+        return left
+
+    def _insert(
+        self,
+        connection: sqlite3.Connection,
+        new: Sequence[NewMessage],
+        at: int,
+        leased: Collection[str] = (),
+        until: int = 0,
+    ) -> None:
+        """Write messages with their octets and deliveries, some of them leased until a time.
+
+        Raises:
+            ValueError: a delivery has a state that no delivery begins with.
+        """
+        if not new:
+            return
+        for one in new:
+            _require_beginnings(one)
+        places = self._insert_contents(connection, [one.content for one in new])
+        messages = [message_params(one.message) | place for one, place in zip(new, places, strict=True)]
+        self._insert_message.run(connection, messages)
+        rows = [delivery_params(one.message, each, at) for one in new for each in one.deliveries]
+        for row in rows:
+            if row["id"] in leased:
+                row |= {"state": State.ACTIVE.value, "owner": self._worker, "lease_until": until}
+        self._insert_delivery.run(connection, rows)
+        self.finish(
+            connection, [one.message.id for one in new if all(each.state.is_final for each in one.deliveries)], at
         )
 
-    def _insert_content(self, connection: sqlite3.Connection, content: Content) -> Params:
-        """Write octets; return how they are found again."""
-        numbers = [
-            connection.execute(self._sql["insert_content"], {"octets": row}).lastrowid or 0 for row in _rows_of(content)
+    def _claimed(
+        self, connection: sqlite3.Connection, leased: Collection[tuple[NewMessage, Delivery]], at: int, until: datetime
+    ) -> dict[str, tuple[Claimed, ...]]:
+        """Return what was leased by its message's id."""
+        asked = {(new.message.account, str(one.recipient.mailbox)) for new, one in leased}
+        listed = self._suppressions.holding(connection, asked, at)
+        claimed: dict[str, tuple[Claimed, ...]] = {}
+        for new, one in leased:
+            entry = listed.get((new.message.account, str(one.recipient.mailbox))) if listed else None
+            one_more = Claimed(new.message, replace(one, state=State.ACTIVE), until, new.content, entry)
+            claimed[new.message.id] = (*claimed.get(new.message.id, ()), one_more)
+        return claimed
+
+    def _still_leased(self, connection: sqlite3.Connection, ids: Sequence[str]) -> set[str]:
+        params: Params = {"ids": json.dumps(ids), "owner": self._worker}
+        return set(json.loads(connection.execute(self._sql["still_leased"], params).fetchone()["ids"]))
+
+    def _insert_contents(self, connection: sqlite3.Connection, contents: Sequence[Content]) -> list[Params]:
+        """Write octets; return how those of each are found again."""
+        pieces = [tuple(_rows_of(content)) for content in contents]
+        first = int(connection.execute(self._sql["next_content"]).fetchone()["id"])
+        rows: list[Params] = [
+            {"id": id, "octets": octets} for id, octets in enumerate((one for some in pieces for one in some), first)
         ]
-        if numbers != list(range(numbers[0], numbers[0] + len(numbers))):
-            raise sqlite3.IntegrityError(f"the pieces of one message got the numbers {numbers}")
-        return {"content_at": numbers[0], "pieces": len(numbers), "header_size": len(content.header)}
+        self._insert_content.run(connection, rows)
+        places: list[Params] = []
+        for content, some in zip(contents, pieces, strict=True):
+            places.append({"content_at": first, "pieces": len(some), "header_size": len(content.header)})
+            first += len(some)
+        return places
 
     def _remove_content(self, connection: sqlite3.Connection, queue_id: str) -> None:
-        connection.execute(self._sql["delete_contents"], {"queue_id": queue_id})
+        connection.execute(self._sql["delete_contents"], {"ids": json.dumps([queue_id])})
         connection.execute(self._sql["without_content"], {"queue_id": queue_id})
+
+
+def _accepted(
+    left: Remainder | UsedUp | ValueError, claimed: Mapping[str, tuple[Claimed, ...]]
+) -> Accepted | Exception:
+    if not isinstance(left, Remainder):
+        return left
+    is_written = left.new.deliveries or not left.duplicates
+    leased = claimed.get(left.new.message.id, ())
+    return Accepted(left.queue_id, leased, left.events if is_written else (), left.duplicates)
+
+
+def _require_beginnings(new: NewMessage) -> None:
+    wrong = [one for one in new.deliveries if one.state not in BEGINNINGS]
+    if wrong:
+        raise ValueError(f"delivery {wrong[0].id} cannot begin as {wrong[0].state}")
 
 
 def _rows_of(content: Content) -> Iterator[bytes]:

@@ -1,8 +1,9 @@
 """The one writing connection of a worker, on a thread of its own, and the group commit.
 
 A unit of work is a function of the connection. Units that wait together are committed together: one fsync answers all
-of them. Each runs under a savepoint, so that one that fails spoils no other. What a unit does is left to its owner;
-reading that changes nothing goes elsewhere.
+of them. Each runs under a savepoint, so that one that fails spoils no other. Things of one kind that wait together are
+handed to one unit, all at once, since each statement costs a fight for the interpreter's lock. What a unit does is left
+to its owner; reading that changes nothing goes elsewhere.
 """
 
 import asyncio
@@ -11,7 +12,7 @@ import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
@@ -23,7 +24,12 @@ from mta.storage.connect import BUSY_TIMEOUT, connect, is_fatal, is_locked, tran
 
 T = TypeVar("T")
 
+I = TypeVar("I")  # noqa: E741  what is handed in
+
 Unit = Callable[[sqlite3.Connection], T]
+
+Together = Callable[[sqlite3.Connection, Sequence[I]], Sequence[T | Exception]]
+"""A unit for many things of one kind: returns for each what came of it, or the exception for who handed it in."""
 
 MAX_GROUP = 200
 """Units in one commit: bounds how long the first of them waits for the others."""
@@ -60,7 +66,9 @@ class WriterSettings:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Job:
-    unit: Unit[Any]
+    unit: Together[Any, Any]
+    """One and the same for things that can be carried out together."""
+    thing: Any
     answer: asyncio.Future[Any]
     patient: bool
 
@@ -125,11 +133,23 @@ class Writer:
             StoreFull: the same, for lack of space.
             Exception: whatever the unit raised; nothing of it was written.
         """
+
+        def alone(connection: sqlite3.Connection, _: Sequence[None]) -> Sequence[T]:
+            return [unit(connection)]
+
+        return await self.run_together(alone, None, patient=patient)
+
+    async def run_together(self, unit: Together[I, T], thing: I, *, patient: bool = False) -> T:
+        """Hand a thing to a unit, with all others that wait for that unit, and return what came of this one.
+
+        They are carried out where the first of them stands in the order. When the unit raises, nothing of them is
+        written, and each is carried out alone. In all else as `run`.
+        """
         if self._loop is None or self._closed:
             raise StoreUnavailable(f"{self._path}: the store is closed")
         if self._waiting >= self._settings.max_waiting:
             raise StoreUnavailable(f"{self._path}: {self._waiting} transactions wait already")
-        job = _Job(unit, self._loop.create_future(), patient)
+        job = _Job(unit, thing, self._loop.create_future(), patient)
         self._waiting += 1
         self._jobs.put(job)
         value: T = await job.answer
@@ -194,7 +214,7 @@ class Writer:
             connection = self._connection = self._connection or self._open()
             self._begin(connection)
             begun = True
-            answers = [self._run_one(connection, job) for job in group]
+            answers = [answer for jobs in _by_unit(group) for answer in self._run(connection, jobs)]
             connection.execute("COMMIT")
         except Exception as error:
             # after an error of COMMIT or of the disk nobody knows what the connection holds: it is not trusted again.
@@ -232,23 +252,28 @@ class Writer:
             time.sleep(nap)
             waited += nap
 
-    def _run_one(self, connection: sqlite3.Connection, job: _Job) -> _Answer:
-        """Run one unit under a savepoint.
+    def _run(self, connection: sqlite3.Connection, jobs: Sequence[_Job]) -> list[_Answer]:
+        """Run a unit under a savepoint; if that fails, for each thing alone.
 
         Raises:
             sqlite3.Error: the whole transaction is lost.
         """
         connection.execute("SAVEPOINT unit")
         try:
-            value = job.unit(connection)
+            values = jobs[0].unit(connection, [job.thing for job in jobs])
         except Exception as error:
             if isinstance(error, sqlite3.Error) and (is_fatal(error) or not connection.in_transaction):
                 raise
             connection.execute("ROLLBACK TO unit")
             connection.execute("RELEASE unit")
-            return _Answer(job, error=self._translate(error) if isinstance(error, sqlite3.Error) else error)
+            if len(jobs) > 1:
+                return [answer for job in jobs for answer in self._run(connection, [job])]
+            return [_Answer(jobs[0], error=self._translate(error) if isinstance(error, sqlite3.Error) else error)]
         connection.execute("RELEASE unit")
-        return _Answer(job, value=value)
+        return [
+            _Answer(job, error=value) if isinstance(value, Exception) else _Answer(job, value)
+            for job, value in zip(jobs, values, strict=True)
+        ]
 
     def _translate(self, error: Exception) -> StoreUnavailable:
         if isinstance(error, sqlite3.Error):
@@ -263,6 +288,13 @@ class Writer:
         if connection is not None:
             with suppress(sqlite3.Error):
                 connection.close()
+
+
+def _by_unit(group: Iterable[_Job]) -> Iterable[list[_Job]]:
+    jobs: dict[Together[Any, Any], list[_Job]] = {}
+    for job in group:
+        jobs.setdefault(job.unit, []).append(job)
+    return jobs.values()
 
 
 def folder_of(path: str) -> str:

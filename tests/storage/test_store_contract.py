@@ -1,5 +1,6 @@
 """What every store promises, run against each of them. Two stores on one medium are two workers."""
 
+import asyncio
 from dataclasses import replace
 from datetime import timedelta
 
@@ -11,9 +12,9 @@ from mta.mail.address import Mailbox
 from mta.mail.envelope import BodyType, Notify, Recipient, Return
 from mta.queue.model import MOVES, Delivery, NewMessage, State, Stream
 from mta.queue.settle import Settled, Settlement
-from mta.queue.store import Store
+from mta.queue.store import Accepted, Store
 from tests.fakes.letters import BODY, HEADER
-from tests.storage.rig import EVENT_OF, LATER, OK, Rig, settled
+from tests.storage.rig import EVENT_OF, LATER, OK, Rig, settled, types
 
 
 async def ids_claimed(store: Store, limit: int = 10, passing: tuple[str, ...] = ()) -> list[str]:
@@ -304,3 +305,52 @@ async def test_the_clock_stepping_back_delays_and_loses_nothing(rig: Rig) -> Non
 
 def test_every_state_that_an_attempt_may_lead_to_has_an_event_here() -> None:
     assert set(EVENT_OF) == set(MOVES[State.ACTIVE])
+
+
+async def test_messages_that_come_at_once_each_get_what_is_theirs(rig: Rig) -> None:
+    new = [rig.letters.new((f"a{n}@example.net", f"b{n}@example.net"), body=b"%d\r\n" % n * (n + 1)) for n in range(40)]
+    came = await asyncio.gather(*(rig.store.accept(one, [rig.event(one)], lease=n % 3) for n, one in enumerate(new)))
+    for n, (one, accepted) in enumerate(zip(new, came, strict=True)):
+        assert accepted.queue_id == one.message.id
+        assert [each.delivery.id for each in accepted.leased] == [each.id for each in one.deliveries][: n % 3]
+        assert await rig.store.content(one.message.id) == one.content
+
+
+async def test_of_messages_that_come_at_once_one_that_cannot_be_written_spoils_no_other(rig: Rig) -> None:
+    good, late, bad = rig.letters.new(), rig.letters.new(), rig.letters.new()
+    bad = replace(bad, deliveries=tuple(replace(one, state=State.DELIVERED) for one in bad.deliveries))
+    calls = (rig.store.accept(one, [], lease=1) for one in (good, bad, late))
+    first, refused, second = await asyncio.gather(*calls, return_exceptions=True)
+    assert isinstance(refused, ValueError)
+    assert isinstance(first, Accepted)
+    assert isinstance(second, Accepted)
+    assert [len(first.leased), len(second.leased)] == [1, 1]
+
+
+async def test_attempts_that_end_at_once_are_each_settled_once(rig: Rig) -> None:
+    for n in range(20):
+        await rig.accept(f"a{n}@example.net", f"b{n}@example.net")
+    claimed = await rig.store.claim(40)
+    one, other = claimed[0], claimed[1]
+    told = [rig.told(each, State.QUEUED if each is other else State.DELIVERED) for each in claimed]
+    results = await asyncio.gather(*(rig.store.settle(each) for each in (*told, rig.told(one, State.DELIVERED))))
+    # the last one had lost its lease to the first by then
+    assert [types(each) for each in results[:3]] == [["delivered"], ["deferred"], ["delivered"]]
+    assert results[-1] is None
+    assert not any(each is None for each in results[:-1])
+    for each in claimed:
+        if each.message.id == other.message.id:
+            assert await rig.store.content(each.message.id)
+        else:
+            with pytest.raises(Damaged):
+                await rig.store.content(each.message.id)
+
+
+async def test_of_attempts_that_end_at_once_one_that_makes_no_sense_spoils_no_other(rig: Rig) -> None:
+    good, bad = await rig.claimed("a@example.net"), await rig.claimed("b@example.net")
+    senseless = rig.told(bad, State.DELIVERED)
+    senseless = replace(senseless, settlement=replace(senseless.settlement, state=State.ACTIVE))
+    calls = (rig.store.settle(rig.told(good, State.DELIVERED)), rig.store.settle(senseless))
+    written, refused = await asyncio.gather(*calls, return_exceptions=True)
+    assert isinstance(written, tuple)
+    assert isinstance(refused, ValueError)

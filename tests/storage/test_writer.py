@@ -3,7 +3,7 @@
 import asyncio
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -106,6 +106,38 @@ async def test_one_failing_unit_goes_to_its_caller_and_spoils_no_other(desk: Des
         a, failed, twice, b = await asyncio.gather(*others, return_exceptions=True)
     assert (a, b, desk.rows()) == ("a", "b", ["a", "b"])
     assert isinstance(failed, LookupError)
+    assert isinstance(twice, StoreUnavailable)
+    assert desk.opened == 1
+
+
+def add_all(connection: sqlite3.Connection, words: Sequence[str]) -> list[str | Exception]:
+    """One word a statement, so that one which is there already undoes those before it; `no` is refused by itself."""
+    told: list[str | Exception] = []
+    for word in words:
+        if word == "no":
+            told.append(LookupError(word))
+            continue
+        add(word)(connection)
+        told.append(f"{word} of {len(words)}")
+    return told
+
+
+async def test_things_that_wait_for_the_same_unit_are_handed_to_it_at_once(desk: Desk) -> None:
+    async with desk.writer() as writer:
+        async with busy(writer):
+            calls = [writer.run_together(add_all, "a"), writer.run(add("b")), writer.run_together(add_all, "c")]
+            tasks = [asyncio.create_task(call) for call in calls]
+        assert await asyncio.gather(*tasks) == ["a of 2", "b", "c of 2"]
+    assert desk.rows() == ["a", "b", "c"]
+
+
+async def test_one_that_is_refused_or_fails_spoils_none_that_it_was_handed_in_with(desk: Desk) -> None:
+    async with desk.writer() as writer:
+        async with busy(writer):
+            tasks = [asyncio.create_task(writer.run_together(add_all, word)) for word in ("a", "no", "a", "b")]
+        a, refused, twice, b = await asyncio.gather(*tasks, return_exceptions=True)
+    assert (a, b, desk.rows()) == ("a of 1", "b of 1", ["a", "b"])
+    assert isinstance(refused, LookupError)
     assert isinstance(twice, StoreUnavailable)
     assert desk.opened == 1
 

@@ -9,6 +9,10 @@ SELECT * FROM deliveries WHERE id IN (SELECT value FROM json_each(:ids))
 -- Read messages as they are.
 SELECT * FROM messages WHERE id IN (SELECT value FROM json_each(:ids))
 
+-- name: append_content
+-- Write one piece of a message's octets. Its number is the next one.
+INSERT INTO contents (octets) VALUES (:octets)
+
 -- name: note_exported
 -- Hold a delivery that another machine has now.
 UPDATE deliveries SET state = 'held', hold_reason = :reason, held_since = coalesce(held_since, :now)

@@ -12,9 +12,13 @@ VALUES (
     :tag, :pool, :metadata, :body_type, :smtputf8, :requiretls, :ret, :envid, :release_at, :expires_at, NULL, :content_at,
     :pieces, :header_size)
 
+-- name: next_content
+-- Say which number the next piece of octets gets.
+SELECT coalesce(max(id), 0) + 1 AS id FROM contents
+
 -- name: insert_content
--- Write one piece of a message's octets. Its number is the next one: one transaction's pieces follow one another.
-INSERT INTO contents (octets) VALUES (:octets)
+-- Write one piece of a message's octets: those of one message follow one another.
+INSERT INTO contents (id, octets) VALUES (:id, :octets)
 
 -- name: insert_delivery
 -- Write one delivery, leased already when an owner is given.
@@ -119,33 +123,50 @@ ORDER BY d.due_at, d.id
 UPDATE deliveries SET state = 'held', owner = NULL, lease_until = NULL, hold_reason = :reason, held_since = :now
 WHERE id = :id
 
+-- name: still_leased
+-- Say which deliveries are leased by a worker, in one row.
+SELECT json_group_array(d.id) AS ids FROM json_each(:ids) AS wanted
+CROSS JOIN deliveries AS d ON d.id = wanted.value
+WHERE d.state = 'active' AND d.owner = :owner
+
 -- name: settle
--- Write what an attempt meant, if the lease is still ours.
+-- Write what attempts meant, if the leases are still ours.
+WITH settled (
+    id, owner, state, due_at, attempted, site, hold_reason, held_since, delay_noticed, reply_code, reply_status,
+    reply_text, reply_host, final_at) AS (
+    VALUES (
+    :id, :owner, :state, :due_at, :attempted, :site, :hold_reason, :held_since, :delay_noticed, :reply_code,
+    :reply_status, :reply_text, :reply_host, :final_at))
 UPDATE deliveries SET
-    state = :state, owner = NULL, lease_until = NULL, due_at = coalesce(:due_at, due_at),
-    attempts = attempts + :attempted, site = coalesce(:site, site), hold_reason = :hold_reason,
-    held_since = :held_since, delay_noticed = :delay_noticed, reply_code = :reply_code, reply_status = :reply_status,
-    reply_text = :reply_text, reply_host = :reply_host, final_at = :final_at
-WHERE id = :id AND state = 'active' AND owner = :owner
-RETURNING queue_id
+    state = settled.state, owner = NULL, lease_until = NULL, due_at = coalesce(settled.due_at, deliveries.due_at),
+    attempts = attempts + settled.attempted, site = coalesce(settled.site, deliveries.site),
+    hold_reason = settled.hold_reason, held_since = settled.held_since, delay_noticed = settled.delay_noticed,
+    reply_code = settled.reply_code, reply_status = settled.reply_status, reply_text = settled.reply_text,
+    reply_host = settled.reply_host, final_at = settled.final_at
+FROM settled
+WHERE deliveries.id = settled.id AND deliveries.state = 'active' AND deliveries.owner = settled.owner
 
--- name: is_open
--- Say whether a message has a delivery that may still be attempted: three look-ups, however many recipients it has.
-SELECT EXISTS (SELECT 1 FROM deliveries WHERE queue_id = :queue_id AND state IN ('queued', 'active', 'held'))
+-- name: without_open
+-- Say which messages have no delivery that may still be attempted, in one row: three look-ups each, however many
+-- recipients they have.
+SELECT json_group_array(message.value) AS ids FROM json_each(:ids) AS message
+WHERE NOT EXISTS (
+    SELECT 1 FROM deliveries WHERE queue_id = message.value AND state IN ('queued', 'active', 'held'))
 
--- name: finish_message
--- Note when a message's last delivery became final.
-UPDATE messages SET final_at = :now WHERE id = :queue_id
+-- name: finish_messages
+-- Note when the last delivery of messages became final.
+UPDATE messages SET final_at = :now WHERE id IN (SELECT value FROM json_each(:ids))
 
 -- name: finish_whole
--- Note when a message's last delivery became final, and say where its octets were that are not kept.
-UPDATE messages SET final_at = :now, content_at = NULL WHERE id = :queue_id
+-- Note when the last delivery of messages became final, and say that their octets are gone.
+UPDATE messages SET final_at = :now, content_at = NULL WHERE id IN (SELECT value FROM json_each(:ids))
 
 -- name: delete_contents
--- Remove a message's octets, before it is noted that they are gone.
-DELETE FROM contents
-WHERE id >= (SELECT content_at FROM messages WHERE id = :queue_id)
-  AND id < (SELECT content_at + pieces FROM messages WHERE id = :queue_id)
+-- Remove the octets of messages, before it is noted that they are gone.
+DELETE FROM contents WHERE id IN (
+    SELECT c.id FROM json_each(:ids) AS wanted
+    CROSS JOIN messages AS m ON m.id = wanted.value
+    CROSS JOIN contents AS c ON c.id >= m.content_at AND c.id < m.content_at + m.pieces)
 
 -- name: without_content
 -- Note that a message's octets are gone.

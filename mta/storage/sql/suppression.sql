@@ -1,9 +1,11 @@
 -- Who is not written to any more. Entries are never purged, also not those that ended.
 
 -- name: holding
--- Read the entry of an address if it holds now.
-SELECT * FROM suppressions
-WHERE account = :account AND address = :address AND (expires_at IS NULL OR expires_at > :now)
+-- Read the entries that hold now of those that are asked for as [account, address].
+SELECT s.* FROM json_each(:asked) AS wanted
+CROSS JOIN suppressions AS s
+    ON s.account = json_extract(wanted.value, '$[0]') AND s.address = json_extract(wanted.value, '$[1]')
+WHERE s.expires_at IS NULL OR s.expires_at > :now
 
 -- name: suppression
 -- Read one entry, whether it holds or has ended.
@@ -55,6 +57,11 @@ SELECT first_at FROM suspects WHERE account = :account AND address = :address
 -- name: clear_suspect
 -- Forget that.
 DELETE FROM suspects WHERE account = :account AND address = :address
+
+-- name: clear_suspects
+-- Forget that of those that are named as [account, address].
+DELETE FROM suspects WHERE (account, address) IN (
+    SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(:delivered))
 
 -- name: purge_suspects
 -- Forget old suspicions that nothing came of.
