@@ -85,6 +85,8 @@ class Event:
     """The client's own JSON, as it came."""
     detail: Mapping[str, str | int | float | bool | None] = field(default_factory=dict)
     """What one type alone has: sizes, reasons, who did it."""
+    _text: list[str] = field(default_factory=list, init=False, repr=False, compare=False)
+    """Its JSON, once somebody needed it: see `events_json.event_to_text`."""
 
 
 class Observer(Protocol):

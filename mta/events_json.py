@@ -3,6 +3,7 @@
 What does not apply is left out. Times are ISO 8601 in UTC, spans are seconds.
 """
 
+import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,6 +11,9 @@ from typing import Any
 from mta.events import Event, EventType
 from mta.mail.outcome import TlsUse, Try
 from mta.mail.reply import EnhancedStatus, Reply
+
+# made once: `json.dumps` makes one a call when it is told of separators
+_JSON = json.JSONEncoder(separators=(",", ":"))
 
 _PLAIN = (
     "account",
@@ -46,6 +50,13 @@ def event_to_json(event: Event) -> dict[str, Any]:
     if event.detail:
         data["detail"] = dict(event.detail)
     return data
+
+
+def event_to_text(event: Event) -> str:
+    """Return an event as JSON text, in ASCII. It is made once, whoever asks first."""
+    if not event._text:
+        event._text.append(_JSON.encode(event_to_json(event)))
+    return event._text[0]
 
 
 def event_from_json(data: Mapping[str, Any]) -> Event:

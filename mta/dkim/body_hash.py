@@ -6,6 +6,8 @@ signature covers the whole body.
 
 import hashlib
 
+from mta.mail.digest import absorb
+
 _WINDOW = 65536  # bounds the halving passes over one long run of blanks, and the copies made
 _CRLF = b"\r\n"
 
@@ -55,7 +57,7 @@ class RelaxedBodyHash:
             self._empty_lines += lines
             return
         _add_line_ends(self._hash, self._empty_lines)
-        self._hash.update(text[: len(text) - 2 * lines])
+        absorb(self._hash, text[: len(text) - 2 * lines])
         self._empty_lines = lines
         self._started = True
 

@@ -7,6 +7,7 @@ them; this grammar refuses them.
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Self
 
 import idna
@@ -28,6 +29,8 @@ _UNFIT = re.compile(r"[\x80-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\ud
 # what some libraries take for an IPv4 address or a part of one; no such top-level domain can exist (RFC 3696 §2)
 _NUMBER = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
 _SHOWN = 80
+_REMEMBERED = 128
+"""Characters of a name up to which it is worth remembering what it is read as."""
 
 # RFC 5321 §4.5.3.1.1 to §4.5.3.1.3, octets
 MAX_LOCAL_PART = 64
@@ -44,6 +47,12 @@ def parse_domain(text: str) -> str:
     Raises:
         ValueError: the text is no domain name, with the text quoted.
     """
+    # of the same names each message brings some
+    return _domain(text) if len(text) < _REMEMBERED else _domain.__wrapped__(text)
+
+
+@lru_cache(maxsize=4096)
+def _domain(text: str) -> str:
     name = text
     # the wire form has two octets more (RFC 1035 §3.1); what is too long before its conversion is not worth converting
     if len(name) <= MAX_DOMAIN - 2 and not name.isascii():

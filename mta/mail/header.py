@@ -13,6 +13,8 @@ MAX_LINE = 998
 """Octets of a line without CRLF (RFC 5322 §2.1.1)."""
 
 _NAME = re.compile(rb"[!-9;-~]+")
+_NAMED = re.compile(rb"([!-9;-~]+)[ \t]*:")
+_PROPER = re.compile(rb"[!-9;-~]+:")
 _FOLD = re.compile(rb"\r\n(?=[ \t])")
 # C1 controls and the line separators end a line for some readers of decoded text (str.splitlines is one)
 _UNFIT = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -28,15 +30,13 @@ class Field:
     @property
     def name(self) -> str:
         """The name in lower case; empty for a line that is no field."""
-        name, colon, _ = self.raw.partition(b":")
-        name = name.rstrip(b" \t")
-        return name.decode("ascii").lower() if colon and _NAME.fullmatch(name) else ""
+        named = _NAMED.match(self.raw)
+        return named[1].decode("ascii").lower() if named else ""
 
     @property
     def is_proper(self) -> bool:
         """Whether it is a name directly followed by a colon, as RFC 5322 §2.2 has it and verifiers of DKIM want it."""
-        name, colon, _ = self.raw.partition(b":")
-        return bool(colon) and _NAME.fullmatch(name) is not None
+        return _PROPER.match(self.raw) is not None
 
     @property
     def value(self) -> bytes:

@@ -57,6 +57,15 @@ def first_at(at: datetime) -> str:
     return encode(min(max(0, (at - _EPOCH) // _MILLISECOND), _MAX_MILLISECONDS) << 38, LENGTH)
 
 
+def _identifier(number: int) -> str:
+    """`encode` for what is made several times a message."""
+    return (
+        f"{_PAIRS[number >> 70]}{_PAIRS[number >> 60 & 1023]}{_PAIRS[number >> 50 & 1023]}"
+        f"{_PAIRS[number >> 40 & 1023]}{_PAIRS[number >> 30 & 1023]}{_PAIRS[number >> 20 & 1023]}"
+        f"{_PAIRS[number >> 10 & 1023]}{_PAIRS[number & 1023]}"
+    )
+
+
 class IdSource:
     """Makes identifiers for one worker. Never goes back, whatever the clock does."""
 
@@ -81,4 +90,4 @@ class IdSource:
             self._counter += 1
             if self._counter >> 24:
                 self._last, self._counter = self._last + 1, 0
-        return encode(self._last << 38 | self._worker << 24 | self._counter, LENGTH)
+        return _identifier(self._last << 38 | self._worker << 24 | self._counter)

@@ -14,6 +14,7 @@ import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.utils import format_datetime
+from functools import lru_cache
 
 from mta.mail import failures
 from mta.mail.address import Mailbox, parse_domain
@@ -121,7 +122,7 @@ def take_in(header: Header, circumstances: Circumstances) -> Intake | Reply:
     added = [received(circumstances)]
     gone = set(_REMOVED)
     if not _text(header, names, "date"):
-        added.append(field("Date", format_datetime(circumstances.now)))
+        added.append(field("Date", _date(circumstances.now.replace(microsecond=0))))
         gone.add("date")
     if not given:
         added.append(field("Message-ID", message_id))
@@ -153,7 +154,13 @@ def received(circumstances: Circumstances) -> bytes:
     ]
     if circumstances.recipient is not None:
         parts.append(f"for <{circumstances.recipient}>")
-    return field("Received", *parts[:-1], f"{parts[-1]};", format_datetime(circumstances.now))
+    return field("Received", *parts[:-1], f"{parts[-1]};", _date(circumstances.now.replace(microsecond=0)))
+
+
+@lru_cache(maxsize=8)
+def _date(second: datetime) -> str:
+    """All that comes in one second has the same."""
+    return format_datetime(second)
 
 
 def _folded_name(raw: bytes) -> str:

@@ -8,6 +8,7 @@ included, an address in quotes too: it never becomes an author here. Runs in lin
 
 import re
 import unicodedata
+from functools import lru_cache
 from typing import NamedTuple
 
 import idna
@@ -17,6 +18,8 @@ from mta.mail.encoded_words import decoded
 
 MAX_FIELD = 16 * 1024
 """Octets of a From or Sender field; room for some hundred authors."""
+_REMEMBERED = 256
+"""Octets of a field up to which it is worth remembering what it is read as."""
 
 # controls, line separators and what turns the direction of writing: some readers end a line at the first two (RFC 5322
 # knows only CR and LF; `str.splitlines` knows ten others), and the last make an address read backwards
@@ -56,6 +59,12 @@ def parse_mailbox_list(value: bytes) -> tuple[Mailbox, ...]:
     """
     if len(value) > MAX_FIELD:
         raise ValueError(f"a list of mailboxes of {len(value)} octets is longer than {MAX_FIELD}")
+    # an application writes in the same names all day
+    return _read(value) if len(value) < _REMEMBERED else _read.__wrapped__(value)
+
+
+@lru_cache(maxsize=1024)
+def _read(value: bytes) -> tuple[Mailbox, ...]:
     text = value.decode("utf-8", "surrogateescape")
     if _CONTROL.search(text):
         raise ValueError("a control character stands in a list of mailboxes")

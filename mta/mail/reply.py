@@ -13,6 +13,8 @@ MAX_TEXT = 2000
 """Characters of a reply's text that are kept; Postfix keeps about as much."""
 MAX_LINE = 510
 """Octets of a line that we send, without CRLF (RFC 5321 §4.5.3.1.5)."""
+_SHORT = 120
+"""Characters of a text that fits on a line however many octets they take."""
 
 _STATUS = re.compile(r"([245])\.([0-9]{1,3})\.([0-9]{1,3})(?=\s|$)")
 # the last two ranges turn the direction of writing: a log line that reads backwards
@@ -78,6 +80,8 @@ class Reply:
     def lines(self) -> list[str]:
         """Return the lines to send, without line ends; each carries the codes (RFC 2034 §4), none is too long."""
         prefix = f"{self.status} " if self.status else ""
+        if len(self.text) < _SHORT and "\n" not in self.text:
+            return [f"{self.code} {prefix}{self.text}"]
         texts = self.text.split("\n")
         lines = [f"{self.code}{' ' if i == len(texts) - 1 else '-'}{prefix}{line}" for i, line in enumerate(texts)]
         return [line.encode()[:MAX_LINE].decode("utf-8", "ignore") for line in lines]

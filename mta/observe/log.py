@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal, Self, TextIO
 
 from mta.events import Event, EventType
-from mta.events_json import event_to_json
+from mta.events_json import event_to_json, event_to_text
 from mta.mail.ids import time_of
 
 MAX_TEXT = 2000
@@ -73,7 +73,7 @@ class LogObserver:
 
     def observe(self, event: Event) -> None:
         """Write one line, now or at the end of the loop's turn."""
-        line = _dumped(event_to_json(event)) if self._style.json else _stamped(self._style, event.at, text_line(event))
+        line = _event(event) if self._style.json else _stamped(self._style, event.at, text_line(event))
         self._waiting.append(line)
         if len(self._waiting) > 1:
             return
@@ -218,6 +218,12 @@ def _stamped(style: LogStyle, at: datetime, line: str) -> str:
 
 def _iso(at: datetime) -> str:
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _event(event: Event) -> str:
+    text = event_to_text(event)
+    # what is short as a whole has no part that is too long
+    return text if len(text) <= MAX_TEXT else _dumped(event_to_json(event))
 
 
 def _dumped(data: Mapping[str, Any]) -> str:

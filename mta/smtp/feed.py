@@ -61,6 +61,11 @@ class Feed:
         self._ended = True
         self._wake()
 
+    def give_up(self) -> None:
+        """Let who waits for octets wait no longer: TimeoutError, unless they have come in the very moment."""
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_exception(TimeoutError())
+
     def put_back(self, octets: bytes) -> None:
         """Return what was taken too much: it comes again, before all else that is waiting."""
         self._octets, self._start = octets + self._octets[self._start :], 0
@@ -70,6 +75,7 @@ class Feed:
 
         Raises:
             EOFError: no more will come.
+            TimeoutError: it was given up.
         """
         while self.is_empty:
             await self._more()
@@ -88,7 +94,11 @@ class Feed:
         return octets
 
     async def wait(self) -> None:
-        """Wait until something is waiting, or nothing will come any more."""
+        """Wait until something is waiting, or nothing will come any more.
+
+        Raises:
+            TimeoutError: it was given up.
+        """
         while self.is_empty and not self._ended:
             await self._more()
 
@@ -97,6 +107,7 @@ class Feed:
 
         Raises:
             EOFError: no more will come.
+            TimeoutError: it was given up.
             LineTooLong: it has more than `limit` octets.
         """
         too_long = False

@@ -4,8 +4,7 @@ Octets are always read on to the content's real end, kept or not, so that client
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from typing import overload
 
 from mta.mail import failures
 from mta.smtp.budget import Share
@@ -27,6 +26,8 @@ class Reception:
         self._wire = wire
         self._limits = limits
         self._share = share
+        self._ends: float | None = None
+        """When the content must have come, by the loop's clock; None: whenever."""
 
     async def data(self, reader: DataReader) -> None:
         """Read a content up to CRLF.CRLF.
@@ -34,13 +35,12 @@ class Reception:
         Raises:
             Gone, Silent, TooSlow: it does not come to its end.
         """
-        async with self._in_time() as pace:
-            behind = None
-            while behind is None:
-                piece = await self._piece(pace)
-                await self._make_room(reader, len(piece), pace)
-                behind = reader.feed(piece)
-                self._forget_refused(reader)
+        pace, behind = self._begin(), None
+        while behind is None:
+            piece = await self._piece(pace)
+            await self._make_room(reader, len(piece), pace)
+            behind = reader.feed(piece)
+            self._forget_refused(reader)
         self._wire.feed.put_back(behind)
 
     async def chunk(self, octets: int, reader: ChunkReader | None) -> None:
@@ -49,47 +49,57 @@ class Reception:
         Raises:
             Gone, Silent, TooSlow: it does not come to its end.
         """
-        async with self._in_time() as pace:
-            while octets:
-                piece = await self._piece(pace, octets)
-                octets -= len(piece)
-                if reader is not None:
-                    await self._make_room(reader, len(piece), pace)
-                    reader.feed(piece)
-                    self._forget_refused(reader)
+        pace = self._begin()
+        while octets:
+            piece = await self._piece(pace, octets)
+            octets -= len(piece)
+            if reader is not None:
+                await self._make_room(reader, len(piece), pace)
+                reader.feed(piece)
+                self._forget_refused(reader)
 
     def close(self) -> None:
         """Give its room back: it is stored, or dropped. Can be repeated."""
         self._share.give_back()
 
-    @asynccontextmanager
-    async def _in_time(self) -> AsyncIterator[Pace]:
-        limits, whole = self._limits, self._limits.content_timeout
-        try:
-            async with asyncio.timeout(None if whole is None else whole.total_seconds()):
-                yield Pace(limits.min_data_rate, limits.data_rate_window.total_seconds(), self._now)
-        except TimeoutError:
-            raise Silent from None
+    def _begin(self) -> Pace:
+        limits, whole, now = self._limits, self._limits.content_timeout, self._now
+        self._ends = None if whole is None else now + whole.total_seconds()
+        return Pace(limits.min_data_rate, limits.data_rate_window.total_seconds(), now)
 
     async def _piece(self, pace: Pace, most: int | None = None) -> bytes:
-        left = pace.left(self._now)
+        now = self._now
+        left, whole = pace.left(now), self._left(now)
         if not self._wire.feed.is_empty:
             await asyncio.sleep(0)
         try:
-            piece = await self._wire.next_piece(min(most or _TURN, _TURN), left)
+            piece = await self._wire.next_piece(min(most or _TURN, _TURN), _lesser(left, whole))
         except Silent:
-            if left is not None and left < self._limits.idle_timeout.total_seconds():
+            if left is not None and left < _lesser(whole, self._limits.idle_timeout.total_seconds()):
                 raise TooSlow from None
             raise
         pace.came(len(piece), self._now)
         return piece
+
+    def _left(self, now: float) -> float | None:
+        """Return the seconds that are left for the whole content; None: as many as it takes.
+
+        Raises:
+            Silent: there are none.
+        """
+        if self._ends is None:
+            return None
+        if now >= self._ends:
+            raise Silent
+        return self._ends - now
 
     async def _make_room(self, reader: ContentReader, octets: int, pace: Pace) -> None:
         """See that so many octets may be kept, or that they will not be."""
         wanted = reader.would_keep(octets)
         if not wanted or self._share.take(wanted):
             return
-        if not await self._share.wait(wanted, self._limits.room_patience.total_seconds()):
+        patience = self._limits.room_patience.total_seconds()
+        if not await self._share.wait(wanted, _lesser(self._left(self._now), patience)):
             reader.refuse(failures.NO_SPACE)
         pace.begin(self._now)
 
@@ -100,3 +110,13 @@ class Reception:
     @property
     def _now(self) -> float:
         return self._wire.loop.time()
+
+
+@overload
+def _lesser(one: float | None, other: float) -> float: ...
+@overload
+def _lesser(one: float | None, other: float | None) -> float | None: ...
+def _lesser(one: float | None, other: float | None) -> float | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return min(one, other)

@@ -15,6 +15,7 @@ from typing import cast
 from aiosmtpd import smtp
 
 from mta.mail.reply import Reply
+from mta.smtp.alarm import Alarm
 from mta.smtp.feed import Feed
 
 # aiosmtpd logs commands with their addresses; refusals that matter are logged by `session`
@@ -57,6 +58,7 @@ class Wire(smtp.SMTP):
         self._unsent_size = 0
         self._is_waiting = False
         self._lingering: asyncio.TimerHandle | None = None
+        self._alarm = Alarm(self.loop, self.feed.give_up)
         self.peer_address = "unknown"
         """The client's IP address."""
 
@@ -79,6 +81,7 @@ class Wire(smtp.SMTP):
     def connection_lost(self, error: Exception | None) -> None:
         """The client has left. Its task finds out by itself: what it has begun to accept is not cut short."""
         self.feed.end()
+        self._alarm.close()
         if self._lingering is not None:
             self._lingering.cancel()
         asyncio.StreamReaderProtocol.connection_lost(self, error)
@@ -147,14 +150,15 @@ class Wire(smtp.SMTP):
             return await self.feed.line(limit)
         await self.flush()
         self._is_waiting = True
+        self._alarm.set(self._idle_seconds)
         try:
-            async with asyncio.timeout(self._idle_seconds):
-                return await self.feed.line(limit)
+            return await self.feed.line(limit)
         except TimeoutError:
             raise Silent from None
         except EOFError:
             raise Gone from None
         finally:
+            self._alarm.clear()
             self._is_waiting = False
 
     async def next_piece(self, most: int | None = None, within: float | None = None) -> bytes:
@@ -165,17 +169,15 @@ class Wire(smtp.SMTP):
         """
         if self.feed.is_empty:
             await self.flush()
-        seconds = self._idle_seconds if within is None else min(within, self._idle_seconds)
+            self._alarm.set(self._idle_seconds if within is None else min(within, self._idle_seconds))
         try:
-            async with asyncio.timeout(seconds):
-                return await self.feed.piece(most)
-        except TimeoutError:
-            if self.feed.is_empty:
-                raise Silent from None
-            # they came in the very moment
             return await self.feed.piece(most)
+        except TimeoutError:
+            raise Silent from None
         except EOFError:
             raise Gone from None
+        finally:
+            self._alarm.clear()
 
     async def talks_within(self, seconds: float) -> bool:
         """Return whether the client says anything, without taking it.
@@ -184,12 +186,13 @@ class Wire(smtp.SMTP):
             Gone: it left.
         """
         self._is_waiting = True
+        self._alarm.set(seconds)
         try:
-            async with asyncio.timeout(seconds):
-                await self.feed.wait()
+            await self.feed.wait()
         except TimeoutError:
-            return not self.feed.is_empty
+            return False
         finally:
+            self._alarm.clear()
             self._is_waiting = False
         if self.feed.is_empty:
             raise Gone

@@ -10,7 +10,7 @@ from mta.accounts.allowance import Use
 from mta.accounts.standing import Standing
 from mta.accounts.standing import State as StandingState
 from mta.events import Event
-from mta.events_json import event_from_json, event_to_json
+from mta.events_json import event_from_json, event_to_text
 from mta.mail.address import Mailbox, ReversePath
 from mta.mail.envelope import BodyType, Notify, Recipient, Return
 from mta.mail.reply import EnhancedStatus, Reply
@@ -27,8 +27,6 @@ Params = dict[str, Any]
 MAX_LETTER = 1024 * 1024
 """Octets that are kept of a letter to postmaster or abuse."""
 
-# made once: `json.dumps` makes one a call when it is told of separators
-_JSON = json.JSONEncoder(separators=(",", ":"))
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 
@@ -347,7 +345,7 @@ def event_params(event: Event) -> Params:
         "queue_id": event.queue_id,
         "delivery_id": event.delivery_id,
         "recipient": event.recipient,
-        "data": _JSON.encode(event_to_json(event)),
+        "data": event_to_text(event),
     }
 
 

@@ -16,6 +16,7 @@ from mta.errors import OverRate, StoreFull, StoreUnavailable, UsedUp
 from mta.events import Event, EventType, Observer
 from mta.mail import failures
 from mta.mail.address import Mailbox
+from mta.mail.digest import absorb
 from mta.mail.envelope import BodyType, Envelope
 from mta.mail.header import Header
 from mta.mail.ids import IdSource
@@ -336,7 +337,7 @@ def _read(submission: Submission, circumstances: Circumstances, settings: Accept
     header = bytes(intake.header)
     checksum, body_hash = hashlib.sha256(header + b"\r\n"), RelaxedBodyHash()
     for piece in came.body:
-        checksum.update(piece)
+        absorb(checksum, piece)
         body_hash.update(piece)
     is_ascii = header.isascii() and all(piece.isascii() for piece in came.body)
     return _Reading(

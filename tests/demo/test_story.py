@@ -42,7 +42,7 @@ def test_the_story_ends_well_and_shows_what_it_claims() -> None:
         "450 4.2.0 Greylisted",
         "it bounced on",
         "its owner complained",
-        "hard bounces are 13.0% (3 of 23)",
+        "is suspended: hard bounces are 1",
         'mta_deliveries_total{result="bounced"} 4',
     ):
         assert seen in result.stdout
