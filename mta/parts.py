@@ -280,7 +280,8 @@ def _store(settings: Settings, clock: Clock, metrics: MetricsObserver) -> Abstra
         str(settings.store_path),
         clock,
         min_free=settings.queue.min_free,
-        dice=random.SystemRandom(),
+        # nobody must not guess an identifier: they must only differ, and the system's dice cost a call for each
+        dice=random.Random(secrets.randbits(128)),  # noqa: S311
         retention=Retention(settings.privacy.keep_body_after_final, settings.privacy.keep_events),
         on_commit=metrics.committed,
     )

@@ -127,12 +127,15 @@ def field(name: str, *parts: str) -> bytes:
     for number, part in enumerate(parts):
         if number:
             lines.append("")
+        if len(lines[-1]) + 1 + len(part) <= _WIDTH:
+            lines[-1] += f" {part}"
+            continue
         for word in part.split(" "):
             # never a line of nothing but blanks (RFC 5322 §3.2.2), nor an empty one behind the colon
             if len(lines[-1]) + 1 + len(word) > _WIDTH and word.strip() and lines[-1].strip() not in ("", f"{name}:"):
                 lines.append("")
             lines[-1] += f" {word}"
     octets = "\r\n".join(lines).encode("utf-8")
-    if max(map(len, octets.split(b"\r\n"))) > MAX_LINE:
+    if len(octets) > MAX_LINE and max(map(len, octets.split(b"\r\n"))) > MAX_LINE:
         raise ValueError(f"the value of {name} does not fit on a line")
     return octets + b"\r\n"

@@ -100,12 +100,15 @@ class Writer:
         self._settings = settings
         self._on_commit = on_commit
         self._opener = opener
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[list[_Job] | None] = queue.SimpleQueue()
+        self._handed_in: list[_Job] = []
+        """Since the loop's last turn: they are passed on together, for each passing on wakes the thread."""
         self._waiting = 0
         self._closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         # the thread's own
+        self._rest: list[_Job] = []
         self._connection: sqlite3.Connection | None = None
 
     async def __aenter__(self) -> Self:
@@ -151,7 +154,9 @@ class Writer:
             raise StoreUnavailable(f"{self._path}: {self._waiting} transactions wait already")
         job = _Job(unit, thing, self._loop.create_future(), patient)
         self._waiting += 1
-        self._jobs.put(job)
+        self._handed_in.append(job)
+        if len(self._handed_in) == 1:
+            self._loop.call_soon(self._pass_on)
         value: T = await job.answer
         return value
 
@@ -160,8 +165,14 @@ class Writer:
         if self._thread is None or self._closed:
             return
         self._closed = True
+        self._pass_on()
         self._jobs.put(None)
         await asyncio.to_thread(self._thread.join)
+
+    def _pass_on(self) -> None:
+        if self._handed_in:
+            self._jobs.put(self._handed_in)
+            self._handed_in = []
 
     def _answer(self, answers: list[_Answer], seconds: float) -> None:
         self._waiting -= len(answers)
@@ -192,21 +203,22 @@ class Writer:
 
     def _gather(self) -> tuple[list[_Job], bool]:
         """Wait for work; return what is to be committed together, and whether more may come."""
-        group: list[_Job] = []
-        hurry, until = False, 0.0
-        job = self._jobs.get()
-        while job is not None:
-            group.append(job)
-            hurry = hurry or not job.patient or len(group) >= _COMPANY
-            if len(group) >= self._settings.max_group:
-                return group, True
-            now = self._clock.monotonic()
-            until = until or now + self._settings.linger
+        group = self._rest or self._jobs.get()
+        self._rest = []
+        until = self._clock.monotonic() + self._settings.linger
+        while group is not None and len(group) < self._settings.max_group:
+            hurry = len(group) >= _COMPANY or not all(job.patient for job in group)
             try:
-                job = self._jobs.get(timeout=0.0 if hurry else max(0.0, until - now))
+                more = self._jobs.get(timeout=0.0 if hurry else max(0.0, until - self._clock.monotonic()))
             except queue.Empty:
                 return group, True
-        return group, False
+            if more is None:
+                return group, False
+            group += more
+        if group is None:
+            return [], False
+        self._rest = group[self._settings.max_group :]
+        return group[: self._settings.max_group], True
 
     def _carry_out(self, group: list[_Job]) -> list[_Answer]:
         begun = False

@@ -359,8 +359,8 @@ def _duplicate_key(
     submission: Submission, as_it_came: Header, intake: Intake, window: timedelta
 ) -> DuplicateKey | None:
     """By what the message is known when it is submitted again; None: it is not, for it has no name of the client's."""
-    name = as_it_came.first("message-id")
-    if not window or name is None or not name.value:
+    name = as_it_came.first("message-id") if window else None
+    if name is None or not name.value:
         return None
     account, reverse_path = submission.login.account, submission.envelope.reverse_path
     return DuplicateKey.of(account.name, reverse_path, intake.message_id, submission.pieces, window)
