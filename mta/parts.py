@@ -25,6 +25,7 @@ from mta.certificates import ServerCertificate, make_data_dir, server_certificat
 from mta.clock import Clock
 from mta.config.settings import Settings
 from mta.delivery.signing import DkimSealer
+from mta.delivery.threads import Threads
 from mta.dkim.keys import SigningKey
 from mta.doors import acceptor_settings, auth_settings, decoy_secret, inbound_settings, submission_settings
 from mta.events import Event, Observer
@@ -182,10 +183,8 @@ async def build(settings: Settings, clock: Clock, events: TextIO, post: Post | N
             report_tokens=ReportTokens(keyring),
             return_path_domains=assembly.ReturnPathDomains(settings),
         )
-        passwords, signatures = (
-            stack.enter_context(ThreadPoolExecutor(count, thread_name_prefix=name))
-            for name, count in (("password", PASSWORD_THREADS), ("sign", SIGNING_THREADS))
-        )
+        passwords = stack.enter_context(ThreadPoolExecutor(PASSWORD_THREADS, thread_name_prefix="password"))
+        signatures = stack.enter_context(Threads(SIGNING_THREADS, "sign"))
         sealer = DkimSealer(keys, assembly.unsigned_domains(settings), signatures, clock)
         place = 1 if post is None else post.number
         journal = FileJournal(settings.data_dir / f"outcomes.{place}.journal", clock)

@@ -3,14 +3,13 @@
 Keys, selection and signing itself are `mta.dkim`'s.
 """
 
-import asyncio
 import hashlib
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
-from concurrent.futures import Executor
 
 from mta.clock import Clock
 from mta.delivery.single_flight import SingleFlight
+from mta.delivery.threads import Threads
 from mta.dkim.alignment import pick
 from mta.dkim.keys import SigningKey
 from mta.dkim.sign import Signer, SigningError
@@ -27,18 +26,20 @@ class DkimSealer:
     """Signs what will leave."""
 
     def __init__(
-        self, keys: Mapping[str, tuple[SigningKey, ...]], unsigned: Iterable[str], executor: Executor, clock: Clock
+        self, keys: Mapping[str, tuple[SigningKey, ...]], unsigned: Iterable[str], threads: Threads, clock: Clock
     ) -> None:
         """`keys` by domain; `unsigned` are the domains that want no signature. All names in lower-case A-labels.
 
-        The executor's threads sign; two are plenty, since signing gives way to Python only between signatures.
+        The threads sign; two are plenty, since signing gives way to Python only between signatures.
         """
-        self._executor = executor
+        self._threads = threads
         self._clock = clock
         self._flights = SingleFlight[_What, bytes]()
         self._keys: dict[str, tuple[SigningKey, ...]] = {}
         self._unsigned: frozenset[str] = frozenset()
         self._known: OrderedDict[_What, bytes] = OrderedDict()
+        self._signers: dict[int, Signer] = {}
+        """By the identity of their keys, which `_keys` holds."""
         self.replace_keys(keys, unsigned)
 
     def replace_keys(self, keys: Mapping[str, tuple[SigningKey, ...]], unsigned: Iterable[str]) -> None:
@@ -46,6 +47,7 @@ class DkimSealer:
         self._unsigned = frozenset(unsigned)
         # `pick` takes a domain with no keys as the end of its search: nothing is signed for it by a parent's key
         self._keys = {**dict.fromkeys(self._unsigned, ()), **keys}
+        self._signers = {id(some): Signer(some) for some in self._keys.values() if some}
         self._known = OrderedDict()
 
     async def seal(self, message: Message, header: bytes) -> bytes:
@@ -67,22 +69,20 @@ class DkimSealer:
         if (signature := self._known.get(what)) is not None:
             return signature
         known = self._known
-        return await self._flights.do(what, lambda: self._sign(what, keys, message, header, known))
+        signer = self._signers[id(keys)]
+        return await self._flights.do(what, lambda: self._sign(what, signer, message, header, known))
 
     async def _sign(
         self,
         what: _What,
-        keys: tuple[SigningKey, ...],
+        signer: Signer,
         message: Message,
         header: bytes,
         known: OrderedDict[_What, bytes],
     ) -> bytes:
         at = self._clock.now()
-        loop = asyncio.get_running_loop()
         try:
-            signature = await loop.run_in_executor(
-                self._executor, lambda: Signer(keys).sign(header, message.body_hash, at)
-            )
+            signature = await self._threads.run(lambda: signer.sign(header, message.body_hash, at))
         except SigningError as error:
             raise Unsigned(f"cannot be signed: {clean(str(error))}") from error
         known[what] = signature

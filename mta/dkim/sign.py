@@ -12,6 +12,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
+from typing import Self
 
 from dkim import DKIMException, rfc822_parse, select_headers
 from dkim.canonicalization import Relaxed
@@ -20,6 +22,11 @@ from mta.dkim.keys import Algorithm, SigningKey
 
 _COLUMNS = 76  # RFC 5322 §2.1.1 asks for 78 at most; fold with room to spare
 _QUOTED_MAX = 60
+_REMEMBERED = 256
+"""Sets of field names."""
+# as long as what takes their place; neither can stand in a domain or a selector
+_TIME = b"{{{time}}}"
+_HASH = b"{" * 20 + b"hash" + b"}" * 20
 _FIELD_NAME = re.compile(rb"[\x21-\x7e]+?:|\Z")
 
 
@@ -83,7 +90,7 @@ DEFAULT_POLICY = HeaderPolicy(
 
 
 class Signer:
-    """Signs with each of its keys, by relaxed/relaxed, without l= and x=. Holds no state; threads may share it."""
+    """Signs with each of its keys, by relaxed/relaxed, without l= and x=. Threads may share it."""
 
     def __init__(self, keys: Sequence[SigningKey], policy: HeaderPolicy = DEFAULT_POLICY) -> None:
         if not keys:
@@ -91,6 +98,7 @@ class Signer:
         self._keys = tuple(sorted(keys, key=lambda key: key.algorithm is not Algorithm.RSA))
         self._policy = policy
         self._wanted = frozenset(name.encode("ascii") for name in policy.signed)
+        self._plan = lru_cache(_REMEMBERED)(self._planned)
 
     def sign(self, header: bytes, body_hash: bytes, at: datetime) -> bytes:
         """The DKIM-Signature fields, one a key and RSA first, each with its CRLF, to be put on top of the message.
@@ -105,13 +113,50 @@ class Signer:
             raise ValueError(f"time {at.isoformat()} has no zone")
         wanted = [(name, value) for name, value in _fields(header) if name.lower() in self._wanted]
         canonical = Relaxed.canonicalize_headers(wanted)
-        names = self._policy.names(name for name, _ in canonical)
-        if not any(name == b"from" for name, _ in canonical):
+        plan = self._plan(tuple(name for name, _ in canonical))
+        hashed = hashlib.sha256(b"".join(b"%b:%b" % canonical[place] for place in plan.places))
+        return b"".join(
+            _signature(key, form, body_hash, int(at.timestamp()), hashed.copy())
+            for key, form in zip(self._keys, plan.forms, strict=True)
+        )
+
+    def _planned(self, present: tuple[bytes, ...]) -> "_Plan":
+        """What follows from the names of the fields alone: the same for all letters of an application."""
+        if b"from" not in present:
             raise SigningError("the header has no From field; a DKIM signature must cover one")
-        hashed = hashlib.sha256()
-        for name, value in select_headers(canonical, names):
-            hashed.update(name + b":" + value)
-        return b"".join(_signature(key, names, body_hash, int(at.timestamp()), hashed.copy()) for key in self._keys)
+        names = self._policy.names(present)
+        numbered = [(name, place) for place, name in enumerate(present)]
+        places = tuple(place for _, place in select_headers(numbered, names))
+        return _Plan(places, tuple(_Form.of(key, names) for key in self._keys))
+
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """A DKIM-Signature field up to its b=, with room for the time and the body's hash, whose lengths are known."""
+
+    as_sent: bytes
+    canonical: bytes
+
+    @classmethod
+    def of(cls, key: SigningKey, names: Sequence[bytes]) -> Self:
+        tags = [
+            *("v=1;", f" a={key.algorithm};", " c=relaxed/relaxed;", f" d={key.domain};", f" s={key.selector};"),
+            f" t={_TIME.decode('ascii')};",
+            *_header_names(names),
+            f" bh={_HASH.decode('ascii')};",
+        ]
+        # b= has a line of its own, so that its length does not move what was hashed before it.
+        unsigned = b"DKIM-Signature: " + _fold(tags, len("DKIM-Signature: ")) + b"\r\n b="
+        ((name, value),) = Relaxed.canonicalize_headers([unsigned.split(b":", 1)])
+        return cls(unsigned, name + b":" + value.removesuffix(b"\r\n"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    places: tuple[int, ...]
+    """Of the fields that are hashed, in their order, among those that the policy wants signed."""
+    forms: tuple[_Form, ...]
+    """One a key."""
 
 
 def _fields(header: bytes) -> list[tuple[bytes, bytes]]:
@@ -138,21 +183,13 @@ def _quoted(line: bytes) -> str:
     return repr(line[:_QUOTED_MAX].decode("ascii", "backslashreplace"))
 
 
-def _signature(key: SigningKey, names: Sequence[bytes], body_hash: bytes, at: int, hashed: "hashlib._Hash") -> bytes:
+def _signature(key: SigningKey, form: _Form, body_hash: bytes, at: int, hashed: "hashlib._Hash") -> bytes:
     """One field. `hashed` has the signed fields; this one follows with an empty b= and no CRLF (RFC 6376 §3.7)."""
-    tags = [
-        *("v=1;", f" a={key.algorithm};", " c=relaxed/relaxed;", f" d={key.domain};", f" s={key.selector};"),
-        f" t={at};",
-        *_header_names(names),
-        f" bh={base64.b64encode(body_hash).decode('ascii')};",
-    ]
-    # b= has a line of its own, so that its length does not move what was hashed before it.
-    unsigned = b"DKIM-Signature: " + _fold(tags, len("DKIM-Signature: ")) + b"\r\n b="
-    ((name, value),) = Relaxed.canonicalize_headers([unsigned.split(b":", 1)])
-    hashed.update(name + b":" + value.removesuffix(b"\r\n"))
-    text = base64.b64encode(key.sign_digest(hashed.digest())).decode("ascii")
+    when, body = b"%010d" % at, base64.b64encode(body_hash)
+    hashed.update(form.canonical.replace(_TIME, when).replace(_HASH, body))
+    text = base64.b64encode(key.sign_digest(hashed.digest()))
     chunks = [text[start : start + _COLUMNS - 4] for start in range(0, len(text), _COLUMNS - 4)]
-    return unsigned + "\r\n ".join(chunks).encode("ascii") + b"\r\n"
+    return form.as_sent.replace(_TIME, when).replace(_HASH, body) + b"\r\n ".join(chunks) + b"\r\n"
 
 
 def _header_names(names: Sequence[bytes]) -> Iterator[str]:

@@ -15,6 +15,8 @@ REPORT_FIELD = "X-Report-Token"
 """Outside the signed fields, since every delivery has its own; feedback reports send it back with the message."""
 
 _MAX_REPORT_TOKEN = 2000
+# made once: `json.dumps` makes one a call for what is not its default
+_JSON = json.JSONEncoder(ensure_ascii=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,7 @@ class ReportTokens:
     def seal(self, claim: ReportClaim) -> str:
         """Return the token: the key's id, then base64url."""
         key = self._keyring.newest
-        plain = json.dumps([claim.delivery_id, claim.account, claim.stream, claim.recipient], ensure_ascii=False)
+        plain = _JSON.encode([claim.delivery_id, claim.account, claim.stream, claim.recipient])
         sealed = self._cipher(key).encrypt(plain.encode("utf-8"), [key.id.encode()])
         return key.id + base64.urlsafe_b64encode(sealed).decode("ascii").rstrip("=")
 

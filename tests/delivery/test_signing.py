@@ -1,14 +1,14 @@
 """The sealer: signed, unsigned on purpose, or held."""
 
 import asyncio
-from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from typing import ParamSpec, TypeVar
+from collections.abc import AsyncIterator, Callable
+from typing import TypeVar
 
 import dkim
 import pytest
 
 from mta.delivery.signing import DkimSealer
+from mta.delivery.threads import Threads
 from mta.dkim.body_hash import RelaxedBodyHash
 from mta.dkim.keys import SigningKey, generate_ed25519, generate_rsa
 from mta.queue.model import Message
@@ -16,24 +16,20 @@ from mta.queue.seams import Unsigned
 from tests.delivery.world import HEADER, message
 from tests.fakes.clock import FakeClock
 
-P = ParamSpec("P")
 T = TypeVar("T")
 BODY = b"Hello\r\n"
 
 
-class _Counting(Executor):
+class _Counting(Threads):
     """Two threads, and how often they were asked."""
 
     def __init__(self) -> None:
+        super().__init__(2, "sign")
         self.asked = 0
-        self._threads = ThreadPoolExecutor(2)
 
-    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> "Future[T]":
+    async def run(self, work: Callable[[], T]) -> T:
         self.asked += 1
-        return self._threads.submit(fn, *args, **kwargs)
-
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        self._threads.shutdown(wait, cancel_futures=cancel_futures)
+        return await super().run(work)
 
 
 @pytest.fixture(scope="module")
@@ -42,10 +38,9 @@ def rsa() -> SigningKey:
 
 
 @pytest.fixture
-def threads() -> Iterator[_Counting]:
-    threads = _Counting()
-    yield threads
-    threads.shutdown()
+async def threads() -> AsyncIterator[_Counting]:
+    with _Counting() as threads:
+        yield threads
 
 
 def _message(domain: str = "example.com", name: str = "0123456789abcdef") -> Message:
@@ -54,7 +49,7 @@ def _message(domain: str = "example.com", name: str = "0123456789abcdef") -> Mes
     return message(id=name, from_domain=domain, body_hash=body_hash.digest())
 
 
-def _sealer(threads: Executor, *keys: SigningKey, unsigned: tuple[str, ...] = ()) -> DkimSealer:
+def _sealer(threads: Threads, *keys: SigningKey, unsigned: tuple[str, ...] = ()) -> DkimSealer:
     return DkimSealer({key.domain: (key,) for key in keys}, unsigned, threads, FakeClock())
 
 
