@@ -24,7 +24,7 @@ from mta.mail.address import Mailbox
 from mta.queue.attempt import SUSPENDED, Attempts, Judge, Made, World
 from mta.queue.breaker import Breaker
 from mta.queue.journal import Journal, NoJournal
-from mta.queue.lanes import Lane, shares
+from mta.queue.lanes import Lane, room_of
 from mta.queue.leases import Leases, Underway
 from mta.queue.ledger import Ledger
 from mta.queue.model import Claimed, Message, Stream
@@ -112,8 +112,7 @@ class Dispatcher:
         if self._stopping or self._tasks is None or not self._ledger.usable:
             return 0
         lane = Lane(message.stream, message.account)
-        window = max(0, self._pace.window - promised)
-        room = shares((lane,), len(domains), self._in_hand, window=window).get(lane, 0) if window else 0
+        room = room_of(lane, len(domains), self._in_hand, self._pace.window - promised)
         free: list[str] = []
         waits: dict[str, bool] = {}
         for domain in domains[:room]:

@@ -88,6 +88,16 @@ def shares(
     return {lane: count for lane, count in given.items() if count}
 
 
+def room_of(lane: Lane, wanted: int, in_hand: Mapping[Lane, int], window: int) -> int:
+    """Return what `shares` would give a lane if nobody else had anything due: asked for each message that comes."""
+    left = window - sum(in_hand.values())
+    if left <= 0:
+        return 0
+    if lane.stream is Stream.BULK:
+        left = min(left, int(window * BULK_WINDOW) - _bulk_in_hand(in_hand))
+    return min(wanted, max(0, left), _lone_room(in_hand.get(lane, 0), left))
+
+
 def is_paused(lane: Lane, pauses: Iterable[Pause]) -> bool:
     """Return whether a lane is not to be delivered for now. Pauses of sites say nothing of lanes."""
     return any(
@@ -107,9 +117,13 @@ def _rooms(due: Sequence[Lane], in_hand: Mapping[Lane, int], window: int) -> dic
     rooms = {}
     for lane in due:
         own, left = in_hand.get(lane, 0), bulk_free if lane.stream is Stream.BULK else free
-        # x more, such that own + x <= LONE * (left - x); one with nothing in hand may always have one
-        rooms[lane] = max(int(left > 0 and own == 0), (LONE * left - own) // (LONE + 1))
+        rooms[lane] = _lone_room(own, left)
     return rooms
+
+
+def _lone_room(own: int, left: int) -> int:
+    # x more, such that own + x <= LONE * (left - x); one with nothing in hand may always have one
+    return max(int(left > 0 and own == 0), (LONE * left - own) // (LONE + 1))
 
 
 def _bulk_in_hand(in_hand: Mapping[Lane, int]) -> int:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mta.queue.lanes import BULK_WINDOW, Lane, Turns, is_paused, shares
+from mta.queue.lanes import BULK_WINDOW, Lane, Turns, is_paused, room_of, shares
 from mta.queue.model import Pause, PauseScope, Stream
 
 
@@ -160,3 +160,19 @@ def test_no_more_is_given_out_than_there_is_and_nothing_is_kept_back_without_a_r
 def test_a_pause_is_about_lanes_but_for_that_of_a_site(scope: PauseScope, value: str, expected: bool) -> None:
     pause = Pause("1", scope, value, "why", "root", datetime(2026, 1, 1, tzinfo=UTC))
     assert is_paused(bulk("a"), [pause]) is expected
+
+
+@given(
+    st.sampled_from([quick(), bulk()]),
+    st.integers(0, 60),
+    st.dictionaries(st.sampled_from([quick(), bulk(), quick("b"), bulk("b")]), st.integers(0, 300)),
+    st.integers(1, 500),
+)
+def test_the_room_of_a_lane_alone_is_its_share_of_a_claim(
+    lane: Lane, wanted: int, in_hand: dict[Lane, int], window: int
+) -> None:
+    assert room_of(lane, wanted, in_hand, window) == shares((lane,), wanted, in_hand, window=window).get(lane, 0)
+
+
+def test_without_a_window_there_is_no_room() -> None:
+    assert [room_of(quick(), 5, {}, window) for window in (0, -3)] == [0, 0]
