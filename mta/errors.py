@@ -50,6 +50,18 @@ class StoreFull(StoreUnavailable):
     """The store has no space: disk or inodes. At the door it means 452."""
 
 
+@final
+class StoreInDoubt(StoreUnavailable):
+    """The answer of a COMMIT was lost: what was to be written may be there or not, until somebody has looked.
+
+    `value` is what its unit returned.
+    """
+
+    def __init__(self, told: str, value: object) -> None:
+        super().__init__(told)
+        self.value = value
+
+
 class UsedUp(MtaError):
     """An account has used what it is allowed, for now: nothing of the message was written.
 

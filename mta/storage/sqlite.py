@@ -4,6 +4,7 @@ Workers on one machine share the file; SQLite lets one of them write at a time. 
 """
 
 import asyncio
+import logging
 import os
 import random
 import sqlite3
@@ -11,10 +12,10 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequen
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Self
+from typing import Self, cast
 
 from mta.clock import Clock
-from mta.errors import OverRate, StoreUnavailable
+from mta.errors import OverRate, StoreInDoubt, StoreUnavailable
 from mta.events import Event, EventType, Observer
 from mta.mail.ids import IdSource
 from mta.mail.token import GroupPath
@@ -25,7 +26,7 @@ from mta.queue.settle import Settled
 from mta.queue.store import Accepted, Late
 from mta.storage.allowance import AllowanceBook, Allowances
 from mta.storage.claims import Claims, Wanted
-from mta.storage.connect import prepare
+from mta.storage.connect import connect, prepare
 from mta.storage.desk import Desk
 from mta.storage.late import LateMail
 from mta.storage.leases import Leases
@@ -47,6 +48,12 @@ from mta.storage.writer import Writer, WriterSettings, folder_of
 LEASE = timedelta(seconds=60)
 
 _PURGED_AT_ONCE = 100
+
+_LOOKED_FOR = 10.0
+"""Seconds for which it is tried to find out what became of a COMMIT whose answer was lost."""
+_LOOK_AGAIN = 0.25
+
+_log = logging.getLogger("mta.storage")
 
 
 def _nobody(units: int, seconds: float) -> None:
@@ -110,6 +117,7 @@ class SqliteStore:
         retention: Retention = Retention(),  # noqa: B008 - a frozen value
         on_commit: Callable[[int, float], None] = _nobody,
         settings: WriterSettings = WriterSettings(),  # noqa: B008 - a frozen value
+        opener: Callable[[str], sqlite3.Connection] = connect,
     ) -> AsyncIterator[Self]:
         """Open the store, make it if there is none, and take a worker's number.
 
@@ -122,13 +130,14 @@ class SqliteStore:
             retention: How long bodies, and the rows of what is final, are kept.
             on_commit: Hears of each commit: how many units, and seconds.
             settings: Bounds of the writer.
+            opener: Makes the writer's connection.
 
         Raises:
             StoreUnavailable: it is damaged, of a newer version, or cannot be opened; the message says what to do.
         """
         statements = Statements.load()
         await asyncio.to_thread(prepare, path, to_ms(clock.now()))
-        async with Writer(path, clock, settings, on_commit) as writer, Reader.open(path, clock) as reader:
+        async with Writer(path, clock, settings, on_commit, opener) as writer, Reader.open(path, clock) as reader:
             worker = await writer.run(
                 lambda connection: take_number(connection, statements, os.getpid(), to_ms(clock.now()))
             )
@@ -197,6 +206,9 @@ class SqliteStore:
         reads = self.allowances.reads(new.message.account)
         try:
             accepted = await self._writer.run_together(self._accept_all, Acceptance(new, events, lease))
+        except StoreInDoubt as doubt:
+            accepted = cast(Accepted, doubt.value)
+            await self._require_written(doubt, "is_message", accepted.queue_id)
         except OverRate:
             self.allowances.refused(new)
             raise
@@ -265,7 +277,13 @@ class SqliteStore:
             StoreUnavailable: nothing was written.
             ValueError: the move is not allowed.
         """
-        events = await self._writer.run_together(self._settle_all, settled, patient=True)
+        events: Sequence[Event] | None
+        try:
+            events = await self._writer.run_together(self._settle_all, settled, patient=True)
+        except StoreInDoubt as doubt:
+            events = cast(Sequence[Event] | None, doubt.value)
+            if events:
+                await self._require_written(doubt, "is_event", events[0].id)
         if events is not None:
             self._leases.settled(settled)
         return self._noticed(events)
@@ -436,6 +454,32 @@ class SqliteStore:
             return self._transactions.purge(connection, now, _PURGED_AT_ONCE) or more
 
         return await self._writer.run(unit, patient=True)
+
+    async def _require_written(self, doubt: StoreInDoubt, statement: str, id: str) -> None:
+        """Look whether something was written whose COMMIT was not answered.
+
+        Raises:
+            StoreUnavailable: it was not, or that could not be found out in time.
+        """
+
+        def look(connection: sqlite3.Connection) -> bool:
+            # a write: what the failed commit left in the log is seen by now, or overwritten
+            self._transactions.beat(connection, self._clock.now())
+            return bool(connection.execute(self._statements[statement], {"id": id}).fetchone()[0])
+
+        until = self._clock.monotonic() + _LOOKED_FOR
+        while True:
+            try:
+                there = await self._writer.run(look)
+            except StoreUnavailable:
+                if self._clock.monotonic() >= until:
+                    raise doubt from None
+                await asyncio.sleep(_LOOK_AGAIN)
+                continue
+            if not there:
+                raise doubt
+            _log.warning("the answer of a COMMIT was lost, and it was carried out: %s", doubt)
+            return
 
     def _accept_all(self, connection: sqlite3.Connection, wanted: Sequence[Acceptance]) -> list[Accepted | Exception]:
         self._space.require()

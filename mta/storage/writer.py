@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from mta.clock import Clock
-from mta.errors import StoreUnavailable
+from mta.errors import StoreInDoubt, StoreUnavailable
 from mta.storage.connect import BUSY_TIMEOUT, connect, is_fatal, is_locked, translate
 
 T = TypeVar("T")
@@ -132,6 +132,7 @@ class Writer:
             patient: Nobody waits for it: it may be delayed by some milliseconds to share a commit.
 
         Raises:
+            StoreInDoubt: nobody knows whether it was written; a look inside another unit tells.
             StoreUnavailable: nothing was written.
             StoreFull: the same, for lack of space.
             Exception: whatever the unit raised; nothing of it was written.
@@ -221,18 +222,22 @@ class Writer:
         return group[: self._settings.max_group], True
 
     def _carry_out(self, group: list[_Job]) -> list[_Answer]:
-        begun = False
+        begun = committing = False
+        answers: list[_Answer] = []
         try:
             connection = self._connection = self._connection or self._open()
             self._begin(connection)
             begun = True
             answers = [answer for jobs in _by_unit(group) for answer in self._run(connection, jobs)]
+            committing = True
             connection.execute("COMMIT")
         except Exception as error:
             # after an error of COMMIT or of the disk nobody knows what the connection holds: it is not trusted again.
             # A lock that was not to be had is no such error
             if begun or not isinstance(error, sqlite3.Error) or is_fatal(error):
                 self._drop_connection()
+            if committing and isinstance(error, sqlite3.Error) and is_fatal(error):
+                return [self._in_doubt(one, error) for one in answers]
             # an exception for each: raising one in several tasks would mix up their tracebacks
             return [_Answer(job, error=self._translate(error)) for job in group]
         return answers
@@ -286,6 +291,14 @@ class Writer:
             _Answer(job, error=value) if isinstance(value, Exception) else _Answer(job, value)
             for job, value in zip(jobs, values, strict=True)
         ]
+
+    def _in_doubt(self, answer: _Answer, error: sqlite3.Error) -> _Answer:
+        """What its frames in the log say is seen when the log is read anew, unless another commit overwrites them."""
+        if answer.error is not None:
+            return answer
+        doubt = StoreInDoubt(f"{self._path}: {error}", answer.value)
+        doubt.__cause__ = error
+        return _Answer(answer.job, error=doubt)
 
     def _translate(self, error: Exception) -> StoreUnavailable:
         if isinstance(error, sqlite3.Error):

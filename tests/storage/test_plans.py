@@ -66,6 +66,8 @@ STEPS: dict[str, dict[str, Any]] = {
             *("reply_code", "reply_status", "reply_text", "reply_host", "owner"),
         )
     ),
+    "is_message": {"id": ""},
+    "is_event": {"id": ""},
     "still_leased": {"ids": "[]", "owner": 1},
     "finish_messages": {"ids": "[]", "now": 0},
     "finish_whole": {"ids": "[]", "now": 0},

@@ -6,17 +6,21 @@ import sqlite3
 import stat
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from mta.errors import Damaged, StoreFull, StoreUnavailable
+from mta.events import Event, EventType
 from mta.mail.ids import MAX_WORKER
+from mta.queue.model import State
 from mta.queue.returned import ReturnNote
+from mta.queue.settle import Settled, Settlement
 from mta.storage.sqlite import SqliteStore
 from tests.fakes.clock import FakeClock
 from tests.fakes.letters import HEADER, Letters
-from tests.storage.disk import ask, deliver_all, open_store
+from tests.storage.disk import OK, ask, deliver_all, forgetful, open_store
 
 ROOT = Path(__file__).parents[2]
 
@@ -186,3 +190,52 @@ async def test_a_disk_that_is_too_full_takes_no_notes(path: str, clock: FakeCloc
     async with open_store(path, clock, min_free=1.0) as store:
         with pytest.raises(StoreFull):
             await store.note(ReturnNote("1", clock.now(), "postmaster", octets=b"Hello"))
+
+
+async def test_a_message_whose_commit_was_carried_out_without_an_answer_is_accepted_once(
+    path: str, clock: FakeClock
+) -> None:
+    plan: list[str] = []
+    async with open_store(path, clock, opener=forgetful(plan)) as store:
+        new = Letters(clock).new()
+        plan.append("done")
+        accepted = await store.accept(new, [], lease=1)
+        assert [one.delivery.id for one in accepted.leased] == [new.deliveries[0].id]
+        assert await store.content(new.message.id) == new.content
+        event = Event(store.ids.next(), store.now(), EventType.DELIVERED, queue_id=new.message.id)
+        plan.append("done")
+        settlement = Settlement(accepted.leased[0], State.DELIVERED, OK, EventType.DELIVERED)
+        assert await store.settle(Settled(settlement, (event,))) == (event,)
+
+
+async def test_a_message_whose_commit_was_lost_is_not_accepted(path: str, clock: FakeClock) -> None:
+    plan: list[str] = []
+    async with open_store(path, clock, opener=forgetful(plan)) as store:
+        new = Letters(clock).new()
+        plan.append("lost")
+        with pytest.raises(StoreUnavailable):
+            await store.accept(new, [])
+        # the client sends it again, after it has heard 451
+        assert (await store.accept(new, [])).queue_id == new.message.id
+
+
+async def test_while_nobody_can_look_it_is_looked_again_and_in_the_end_it_is_unavailable(
+    path: str, clock: FakeClock
+) -> None:
+    plan: list[str] = []
+    async with open_store(path, clock, opener=forgetful(plan)) as store:
+        letters = Letters(clock)
+        first, second = letters.new(), letters.new()
+        plan += ["done", "lost", "lost"]
+        assert (await store.accept(first, [])).queue_id == first.message.id
+        plan += ["done", *["lost"] * 1000]
+        refused = asyncio.create_task(store.accept(second, []))
+        for _ in range(3000):
+            if len(plan) <= 998:
+                break
+            await asyncio.sleep(0.01)
+        assert not refused.done()
+        clock.advance(timedelta(seconds=11))
+        with pytest.raises(StoreUnavailable):
+            await refused
+        plan.clear()

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from mta.clock import SystemClock
-from mta.errors import StoreFull, StoreUnavailable
+from mta.errors import StoreFull, StoreInDoubt, StoreUnavailable
 from mta.storage.connect import connect
 from mta.storage.writer import Writer, WriterSettings
+from tests.storage.disk import forgetful
 
 
 @dataclass
@@ -156,6 +157,21 @@ async def test_a_failed_commit_fails_its_group_and_the_connection_is_not_used_ag
         assert desk.rows() == []
         assert await writer.run(add("b")) == "b"
     assert (desk.rows(), desk.opened) == (["b"], 2)
+
+
+async def test_a_commit_whose_answer_is_lost_leaves_its_group_in_doubt_with_what_each_would_have_heard(
+    desk: Desk,
+) -> None:
+    writer = Writer(desk.path, SystemClock(), WriterSettings(), lambda *_: None, forgetful(["", "done"], desk.open))
+    async with writer:
+        async with busy(writer):
+            group = [asyncio.create_task(writer.run_together(add_all, word)) for word in ("a", "no")]
+        doubt, refused = await asyncio.gather(*group, return_exceptions=True)
+        assert isinstance(doubt, StoreInDoubt)
+        assert doubt.value == "a of 2"
+        assert isinstance(refused, LookupError)
+        assert await writer.run(add("b")) == "b"
+    assert (desk.rows(), desk.opened) == (["a", "b"], 2)
 
 
 async def test_a_database_locked_from_outside_is_unavailable_within_bounds_and_then_recovers(desk: Desk) -> None:

@@ -123,6 +123,14 @@ ORDER BY d.due_at, d.id
 UPDATE deliveries SET state = 'held', owner = NULL, lease_until = NULL, hold_reason = :reason, held_since = :now
 WHERE id = :id
 
+-- name: is_message
+-- Say whether a message was written.
+SELECT EXISTS (SELECT 1 FROM messages WHERE id = :id)
+
+-- name: is_event
+-- Say whether an event was written.
+SELECT EXISTS (SELECT 1 FROM events WHERE id = :id)
+
 -- name: still_leased
 -- Say which deliveries are leased by a worker, in one row.
 SELECT json_group_array(d.id) AS ids FROM json_each(:ids) AS wanted
