@@ -70,8 +70,7 @@ class Batch(Transaction):
         talk = self._talk
         first = (b"RSET",) if talk.unfinished else ()
         last = () if self._offers.chunking else (b"DATA",)
-        with talk.saying(Stage.MAIL, talk.limits.command):
-            talk.wire.send(*first, mail, *named, *last)
+        talk.say(Stage.MAIL, talk.limits.command, talk.wire.send, *first, mail, *named, *last)
         if first:
             await self._heard_reset()
         refusal = mishap.refusal(Stage.MAIL, await self._heard(Stage.MAIL))
@@ -143,8 +142,7 @@ class Batch(Transaction):
         return await self._heard(stage)
 
     def _say(self, stage: Stage, command: bytes) -> None:
-        with self._talk.saying(stage, self._talk.limits.command):
-            self._talk.wire.send(command)
+        self._talk.say(stage, self._talk.limits.command, self._talk.wire.send, command)
 
     async def _heard(self, stage: Stage) -> Reply:
         """Return the next reply. Raises Refused when it is the last."""

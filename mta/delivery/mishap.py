@@ -3,6 +3,7 @@
 import os
 import ssl
 from datetime import timedelta
+from functools import lru_cache
 
 from aiosmtplib import SMTPException, SMTPResponse, SMTPResponseException
 
@@ -17,13 +18,22 @@ from mta.mail.reply import Reply
 # numbers of OpenSSL's verification (x509_vfy.h)
 _DATES = frozenset({9, 10})
 _NAMES = frozenset({62, 64})
+_REMEMBERED = 128
+"""Characters of a reply up to which it is worth remembering what it is read as."""
 _ACCIDENTS = frozenset({None, "TLSV1_ALERT_INTERNAL_ERROR", "UNEXPECTED_EOF_WHILE_READING"})
 """Reasons why a handshake fails that speak of a moment."""
 
 
 def heard(said: SMTPResponse) -> Reply:
     """Return what a host said."""
-    return Reply.parse(said.code, said.message.split("\n"))
+    code, text = said.code, said.message
+    # hosts say much the same all day
+    return _heard(code, text) if len(text) < _REMEMBERED else _heard.__wrapped__(code, text)
+
+
+@lru_cache(maxsize=1024)
+def _heard(code: int, text: str) -> Reply:
+    return Reply.parse(code, text.split("\n"))
 
 
 def refusal(stage: Stage, reply: Reply) -> Verdict | None:

@@ -4,8 +4,8 @@ Which questions are asked is left to `session` and `transaction`.
 """
 
 from asyncio import timeout
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import timedelta
 
 from aiosmtplib import SMTPException
@@ -47,16 +47,17 @@ class Talk:
         said = self.wire.reply_at_hand()
         if said is None:
             limit = {Stage.DATA: self.limits.data, Stage.DOT: self.limits.final}.get(stage, self.limits.command)
-            async with self.step(stage, limit):
-                said = await self.wire.next_reply()
+            try:
+                said = await self.wire.next_reply(limit.total_seconds())
+            except (TimeoutError, SMTPException, Garbled, OSError) as error:
+                raise mishap.refused(stage, error, limit) from error
         return mishap.heard(said)
 
-    @contextmanager
-    def saying(self, stage: Stage, limit: timedelta) -> Iterator[None]:
-        """As `step`, for what is written without waiting; `limit` is that of what the host does with it."""
+    def say(self, stage: Stage, limit: timedelta, write: Callable[..., None], *octets: bytes) -> None:
+        """As `step`, for what the wire writes without waiting; `limit` is that of what the host does with it."""
         self.stage = stage
         try:
-            yield
+            write(*octets)
         except (SMTPException, Garbled, OSError) as error:
             raise mishap.refused(stage, error, limit) from error
 

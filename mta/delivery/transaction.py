@@ -62,8 +62,7 @@ class Transaction:
         """All commands in one flight (RFC 2920 §3.1). The first refusal counts, all replies are read."""
         talk = self._talk
         first = (b"RSET",) if talk.unfinished else ()
-        with talk.saying(Stage.MAIL, talk.limits.command):
-            talk.wire.send(*first, *commands)
+        talk.say(Stage.MAIL, talk.limits.command, talk.wire.send, *first, *commands)
         if first:
             await self._heard_reset()
         refusal, last = await self._answers((Stage.MAIL, Stage.RCPT, Stage.DATA)[: len(commands)])
@@ -98,8 +97,7 @@ class Transaction:
         elif to_data is not None and to_data.code // 100 == 3:
             # it wants content for nobody: an empty message, whatever it says to it (RFC 2920 §3.1)
             try:
-                with talk.saying(Stage.DATA, talk.limits.command):
-                    talk.wire.send_dot()
+                talk.say(Stage.DATA, talk.limits.command, talk.wire.send_dot)
                 await talk.reply(Stage.DATA)
                 talk.unfinished = False
             except Refused:
@@ -108,12 +106,10 @@ class Transaction:
     async def _stepwise(self, commands: tuple[bytes, ...]) -> Verdict | None:
         talk = self._talk
         if talk.unfinished:
-            with talk.saying(Stage.MAIL, talk.limits.command):
-                talk.wire.send(b"RSET")
+            talk.say(Stage.MAIL, talk.limits.command, talk.wire.send, b"RSET")
             await self._heard_reset()
         for stage, command in zip((Stage.MAIL, Stage.RCPT, Stage.DATA), commands, strict=False):
-            with talk.saying(stage, talk.limits.command):
-                talk.wire.send(command)
+            talk.say(stage, talk.limits.command, talk.wire.send, command)
             reply = await talk.reply(stage)
             refusal = mishap.refusal(stage, reply)
             if refusal is not None:
@@ -139,9 +135,8 @@ class Transaction:
             return ended
         if (ended := await self._last_look()) is not None:
             return ended
-        with talk.saying(Stage.DOT, talk.limits.final):
-            talk.wire.send_dot()
-            talk.dot_sent = True
+        talk.say(Stage.DOT, talk.limits.final, talk.wire.send_dot)
+        talk.dot_sent = True
         return await self._answer_to_dot()
 
     async def _small_content(self) -> Verdict:
@@ -149,9 +144,8 @@ class Transaction:
         talk = self._talk
         if (ended := await self._last_look()) is not None:
             return ended
-        with talk.saying(Stage.DATA, talk.limits.block):
-            talk.wire.send_dot(b"".join(blocks(self._letter)))
-            talk.dot_sent = True
+        talk.say(Stage.DATA, talk.limits.block, talk.wire.send_dot, b"".join(blocks(self._letter)))
+        talk.dot_sent = True
         return await self._answer_to_dot()
 
     async def _flow(self, pieces: Iterable[bytes]) -> Verdict | None:
@@ -200,8 +194,7 @@ class Transaction:
     async def _chunk(self, pieces: list[bytes]) -> Verdict | None:
         """Send a chunk that is not the last, and hear whether more is wanted (RFC 3030 §2)."""
         talk = self._talk
-        with talk.saying(Stage.DATA, talk.limits.command):
-            talk.wire.send(b"BDAT %d" % sum(map(len, pieces)))
+        talk.say(Stage.DATA, talk.limits.command, talk.wire.send, b"BDAT %d" % sum(map(len, pieces)))
         whole = True
         try:
             for piece in pieces:
@@ -229,9 +222,16 @@ class Transaction:
         if (ended := await self._last_look()) is not None:
             return ended
         first = (b"RSET",) if talk.unfinished else ()
-        with talk.saying(Stage.MAIL, talk.limits.command):
-            talk.wire.send_with(b"".join(chunks(self._letter)), *first, *commands, b"BDAT %d LAST" % size)
-            talk.dot_sent = True
+        talk.say(
+            Stage.MAIL,
+            talk.limits.command,
+            talk.wire.send_with,
+            b"".join(chunks(self._letter)),
+            *first,
+            *commands,
+            b"BDAT %d LAST" % size,
+        )
+        talk.dot_sent = True
         try:
             if first:
                 await self._heard_reset()

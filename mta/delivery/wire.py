@@ -21,6 +21,7 @@ from aiosmtplib.typing import Default
 
 from mta.delivery.limits import Timeouts
 from mta.delivery.verdict import Stage
+from mta.smtp.alarm import Alarm
 
 MAX_LINE = 2048
 """Octets of one reply line; RFC 5321 §4.5.3.1.5 says 512, some hosts write whole paragraphs."""
@@ -52,6 +53,7 @@ class Wire(SMTPProtocol):
         self._fault: Garbled | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._error: Exception | None = None
+        self._alarm = Alarm(loop, self._give_up)
         self.out_of_turn: SMTPResponse | None = None
         """What the host said though nothing was asked: a 421 while idle, a refusal in the midst of the content."""
 
@@ -124,21 +126,27 @@ class Wire(SMTPProtocol):
 
     async def read_response(self, timeout: float | None = None) -> SMTPResponse:
         """Return the next reply in order; what came before a loss of the connection is still read."""
-        async with asyncio.timeout(timeout):
-            return await self.next_reply()
+        return await self.next_reply(timeout)
 
     def reply_at_hand(self) -> SMTPResponse | None:
         """Return the next reply in order if it has come already."""
         return self._replies.popleft() if self._replies else None
 
-    async def next_reply(self) -> SMTPResponse:
-        """As `read_response`, for a caller who limits the time."""
-        while not self._replies:
-            self.check()
-            if self.transport is None:
-                raise SMTPServerDisconnected(str(self._error or "")) from self._error
-            self._waiter = self._loop.create_future()
-            await self._waiter
+    async def next_reply(self, within: float | None = None) -> SMTPResponse:
+        """Return the next reply in order. Raises TimeoutError when it does not come in so many seconds."""
+        if self._replies:
+            return self._replies.popleft()
+        if within is not None:
+            self._alarm.set(within)
+        try:
+            while not self._replies:
+                self.check()
+                if self.transport is None:
+                    raise SMTPServerDisconnected(str(self._error or "")) from self._error
+                self._waiter = self._loop.create_future()
+                await self._waiter
+        finally:
+            self._alarm.clear()
         return self._replies.popleft()
 
     async def start_tls(
@@ -182,12 +190,17 @@ class Wire(SMTPProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Wake whoever waits."""
         self._error = exc
+        self._alarm.close()
         super().connection_lost(exc)
         self._wake()
 
     def _expect(self, count: int, octets: bytes) -> None:
         self.write(octets)
         self._expected += count
+
+    def _give_up(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_exception(TimeoutError())
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

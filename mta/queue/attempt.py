@@ -193,7 +193,7 @@ class Attempts:
             _log.exception("the attempt of %s to %s failed", claimed.message.id, claimed.delivery.recipient.mailbox)
             outcome, change = Deferred(failures.INTERNAL_DEFERRAL), None
         duration = timedelta(seconds=self._clock.monotonic() - began)
-        return Made(replace(self._decide(claimed, outcome, site), duration=duration), outcome, change)
+        return Made(self._decide(claimed, outcome, site, duration), outcome, change)
 
     async def make_batch(self, batch: Sequence[Underway], still_ours: AllOurs, made: Tell) -> None:
         """Make one attempt for deliveries that share a return path, of whom the first chooses the way. `made` hears
@@ -279,8 +279,7 @@ class Attempts:
                 if outcome is None:
                     one.past_dot = False
                     continue
-                decided = self._decide(one.claimed, outcome, site, dice)
-                party.tell(one, Made(replace(decided, duration=duration), outcome))
+                party.tell(one, Made(self._decide(one.claimed, outcome, site, duration, dice), outcome))
 
     def _letter_of(self, several: Sequence[Underway], signature: bytes, content: Content) -> Letter:
         first, *others = (one.claimed for one in several)
@@ -342,16 +341,28 @@ class Attempts:
         return claimed.content or await self._store.content(claimed.message.id)
 
     def _decide(
-        self, claimed: Claimed, outcome: Outcome, site: Site | None, dice: random.Random | None = None
+        self,
+        claimed: Claimed,
+        outcome: Outcome,
+        site: Site | None,
+        duration: timedelta = timedelta(0),
+        dice: random.Random | None = None,
     ) -> Settlement:
         """Decide what an outcome means for its delivery, and for whom else."""
-        # the schedule counts the attempt that was just made
-        counted = replace(claimed, delivery=replace(claimed.delivery, attempts=claimed.delivery.attempts + 1))
         now = self.now()
         outcome, classification = self._judge.verdicts.of(outcome)
-        hint = hinted(outcome, classification) if isinstance(outcome, Deferred) else None
-        decided = settle(counted, outcome, self._schedule, now, dice or self._judge.dice, hint)
-        decided = replace(decided, claimed=claimed, classification=classification, site=site.name if site else None)
+        counted, hint = claimed, None
+        if isinstance(outcome, Deferred):
+            # the schedule counts the attempt that was just made
+            counted = replace(claimed, delivery=replace(claimed.delivery, attempts=claimed.delivery.attempts + 1))
+            hint = hinted(outcome, classification)
+        decided = replace(
+            settle(counted, outcome, self._schedule, now, dice or self._judge.dice, hint),
+            claimed=claimed,
+            classification=classification,
+            site=site.name if site else None,
+            duration=duration,
+        )
         if self._judge.records.is_notification(claimed.message):
             return decided
         return self._withheld(self._judge.verdicts.judged(decided, now))

@@ -71,6 +71,16 @@ class Places:
     async def at(self, site: str, lane: Lane) -> AsyncIterator[None]:
         """Wait for a place at a site, and have it while this is entered."""
         found = self._site(site)
+        if self._is_open(found, lane):
+            self._count(found, lane, 1)
+        else:
+            await self._wait_for(found, lane)
+        try:
+            yield
+        finally:
+            self._give_back(found, lane)
+
+    async def _wait_for(self, found: _Site, lane: Lane) -> None:
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         found.line.join(lane, waiter)
         self._serve(found)
@@ -84,10 +94,12 @@ class Places:
                 # both at once: it was called and cancelled
                 self._give_back(found, lane)
             raise
-        try:
-            yield
-        finally:
-            self._give_back(found, lane)
+
+    def _is_open(self, site: _Site, lane: Lane) -> bool:
+        """Whether there is a place, and nobody waits for it."""
+        if len(site.line) or site.used >= site.places or self._used >= self._pace.at_once:
+            return False
+        return lane.stream is not Stream.BULK or self._bulk_may()
 
     def answered(self, site: str) -> None:
         """A host of a site took part in a transaction: it bears one more."""
