@@ -1,4 +1,4 @@
-"""What a serving process asks of the system before it serves: file descriptors, turns of threads, memory given back."""
+"""What a serving process asks of the system before it serves: file descriptors, memory given back."""
 
 import ctypes
 import gc
@@ -13,8 +13,6 @@ _log = logging.getLogger(__name__)
 _RESERVE = 200
 """Descriptors beside connections: the store, its journals, the log, keys, resolvers, commands."""
 _INBOUND = 100
-_SWITCH = 0.001
-"""Seconds for which a thread that hashes or parses keeps the others waiting; Python's own 5 ms are heard by clients."""
 _COLLECT_AFTER = 10_000
 """Objects more than before, a few megabytes at most."""
 _M_MMAP_THRESHOLD = -3
@@ -23,7 +21,6 @@ _MAPPED_FROM = 128 * 1024
 
 def prepare(settings: Settings) -> None:
     """Set this process up; what the system does not grant is said, and is no reason not to serve."""
-    sys.setswitchinterval(_SWITCH)
     _give_large_memory_back()
     _collect_less()
     wanted, granted = descriptors_wanted(settings), _raise_descriptors()
