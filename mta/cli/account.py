@@ -178,6 +178,7 @@ def _accounts(app: App) -> list[dict[str, Any]]:
             "contact": entry.contact,
             "password": entry.password_hash is not None,
             "scram": entry.scram is not None,
+            "may_waive_tls": entry.may_waive_tls,
             "kept_in": "configuration",
         }
         for entry in settings.account
@@ -193,6 +194,7 @@ def _accounts(app: App) -> list[dict[str, Any]]:
                 "contact": data.get("contact", ""),
                 "password": "password_hash" in data,
                 "scram": "scram" in data,
+                "may_waive_tls": data.get("may_waive_tls", False),
                 "kept_in": "store",
             }
         )

@@ -95,12 +95,12 @@ def _of_queued(row: QueueRow, around: Surroundings, now: datetime) -> list[Holde
     found += [
         Holder(
             "rest",
-            f"site {rest.site} is left alone until {stamp(rest.until)} ({until(rest.until)}) after {rest.failures} "
-            f"failed attempts: {rest.reason}",
+            f"{rest.site if rest.domain else f'site {rest.site}'} is left alone until {stamp(rest.until)} "
+            f"({until(rest.until)}) after {rest.failures} failed attempts: {rest.reason}",
             rest.until,
         )
         for rest in around.rests
-        if rest.site in sites
+        if rest.site in sites or rest.domain == row.domain
     ]
     if row.due_at > now:
         released = row.release_at is not None and row.release_at >= row.due_at

@@ -107,13 +107,6 @@ def parse_size(text: str) -> int:
     return int(found[1]) * _OCTETS[found[2]]
 
 
-def format_size(octets: int) -> str:
-    """Return the text with the largest unit that divides the size, which `parse_size` reads back."""
-    by_size = sorted(_OCTETS.items(), key=lambda unit: unit[1], reverse=True)
-    unit, scale = next((unit, scale) for unit, scale in by_size if (octets and octets % scale == 0) or scale == 1)
-    return f"{octets // scale}{unit}"
-
-
 def parse_share(text: str) -> float:
     """Return the fraction (0 to 1) that a percentage names; raises ValueError."""
     found = _SHARE.fullmatch(text)

@@ -4,6 +4,7 @@ What a host does becomes a `Verdict`; what follows from it, and which host is ne
 transaction itself. aiosmtplib is used here, in `talk`, `mishap` and `wire` only.
 """
 
+import logging
 import ssl
 from asyncio import timeout
 from dataclasses import dataclass, replace
@@ -17,6 +18,7 @@ from mta.delivery.batch import Batch
 from mta.delivery.contexts import Contexts
 from mta.delivery.dial import Reached
 from mta.delivery.esmtp import Offers
+from mta.delivery.in_step import InStep
 from mta.delivery.limits import Timeouts
 from mta.delivery.proof import Judgement, judge
 from mta.delivery.replies import told
@@ -24,12 +26,14 @@ from mta.delivery.talk import Talk
 from mta.delivery.tls_failure import TlsFailure
 from mta.delivery.tls_policy import Demand, Level
 from mta.delivery.transaction import StillOurs, Transaction
-from mta.delivery.verdict import Refused, Stage, Verdict
+from mta.delivery.verdict import CLOSING, Decision, Refused, Stage, Verdict, decide
 from mta.delivery.wire import Client, Garbled, ImplicitTls
 from mta.mail import failures
 from mta.mail.outcome import TlsUse
 from mta.mail.reply import Reply
 from mta.queue.seams import Host, Letter
+
+_log = logging.getLogger("mta.delivery")
 
 _NO_MECHANISM = Reply.of(451, "4.7.0", "The relay offers neither AUTH PLAIN nor AUTH LOGIN")
 _HURRY = 1.0
@@ -44,6 +48,7 @@ class Terms:
     contexts: Contexts
     timeouts: Timeouts
     clock: Clock
+    in_step: InStep
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +84,8 @@ class Session:
         self._use: TlsUse | None = None
         self._greeted = False
         self._last = 0.0
+        self._hurried = ""
+        """The message that went out in one flight last."""
         self._talk = Talk(Client(reached.socket, terms.ehlo_name, terms.timeouts), terms.timeouts)
 
     @property
@@ -158,10 +165,9 @@ class Session:
         `still_ours` is asked just before the last octets; when it says no, the connection is dropped.
         """
         self.used += 1
-        hurry = self._terms.clock.monotonic() - self._last < _HURRY
         transaction = Transaction(self._talk, self._offers, letter, still_ours)
         try:
-            return await transaction.run(requiretls=requiretls, hurry=hurry)
+            verdict = await transaction.run(requiretls=requiretls, hurry=self._may_hurry())
         except Refused as refused:
             self.drop()
             return refused.verdict
@@ -170,6 +176,18 @@ class Session:
             raise
         finally:
             self._last = self._terms.clock.monotonic()
+            if transaction.in_one_flight:
+                self._hurried = letter.message.id
+        if transaction.in_step and self._offers.chunking and decide(verdict) is Decision.DELIVERED and self.fit:
+            self._terms.in_step.prove(self.host, self.address)
+            self._hurried = ""  # what went before was in step, too
+        return verdict
+
+    def _may_hurry(self) -> bool:
+        """Whether a small message may go in the flight of its envelope, where the host takes that."""
+        if not self._offers.chunking or self._terms.clock.monotonic() - self._last >= _HURRY:
+            return False
+        return self._terms.in_step.holds(self.host, self.address)
 
     async def transact_batch(
         self, letter: Letter, still_ours: StillOurs, *, requiretls: bool = False
@@ -187,6 +205,7 @@ class Session:
 
     def farewell(self) -> None:
         """Say QUIT and close without waiting for the answer."""
+        self._look_back()
         wire = self._talk.client.wire
         if wire is not None and wire.is_quiet:
             wire.send(b"QUIT")
@@ -194,6 +213,7 @@ class Session:
 
     async def leave(self, limit: timedelta) -> None:
         """Say QUIT, wait for the answer for a while, close (RFC 5321 §4.1.1.10)."""
+        self._look_back()
         wire = self._talk.client.wire
         try:
             if wire is not None and wire.is_quiet:
@@ -207,6 +227,27 @@ class Session:
     def drop(self) -> None:
         """Close at once."""
         self._talk.drop()
+
+    def _look_back(self) -> None:
+        """See whether the host said more than it was asked for: then its replies are counted on no more.
+
+        What was settled by them stays settled; the operator hears of the last that may have been settled wrongly.
+        """
+        wire = self._talk.client.wire
+        said = None if wire is None else wire.out_of_turn
+        if said is None or said.code == CLOSING:
+            return
+        self._terms.in_step.forget(self.host, self.address)
+        if self._hurried:
+            _log.warning(
+                "%s [%s] said %d without being asked, after messages that went to it in one flight: the last of them, "
+                "%s, may not have arrived; ask there whether it did. For an hour messages wait for its 354",
+                self.host.name,
+                self.address,
+                said.code,
+                self._hurried,
+            )
+            self._hurried = ""
 
     # opening
 

@@ -1,11 +1,15 @@
 """One mail transaction over an open connection, in as few flights as the host allows (RFC 5321 §3.3).
 
 With PIPELINING, MAIL, RCPT and DATA are one flight (RFC 2920 §3.1). With CHUNKING besides, there is no 354 to wait
-for, and a small message is in that flight, too (RFC 3030 §4.2): the answer comes one round trip after the first octet.
+for, and a small message may be in that flight, too (RFC 3030 §4.2): the answer comes one round trip after the first
+octet. Without the 354 nothing shows which reply is for the message but their number; whom to trust in this the caller
+knows, who hears of each transaction in which 354 came in its place.
 """
 
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from dataclasses import replace
+from typing import NoReturn
 
 from mta.delivery import mishap
 from mta.delivery.content import Shape, blocks, chunks
@@ -34,12 +38,16 @@ class Transaction:
         self._offers = offers
         self._letter = letter
         self._still_ours = still_ours
+        self.in_step = False
+        """Whether 354 came in its place, behind the answers to MAIL and RCPT of the same flight."""
+        self.in_one_flight = False
+        """Whether all of it went out before anything was answered."""
 
     async def run(self, *, requiretls: bool, hurry: bool) -> Verdict:
         """Make it. Raises Refused when the connection cannot be used any more.
 
         `still_ours` is asked just before the last octets; when it says no, the connection is dropped. `requiretls`
-        puts the parameter on MAIL. `hurry`: a small message may go out before anything was answered.
+        puts the parameter on MAIL. `hurry`: a small message may go out before anything was answered, if it can.
         """
         letter, offers, talk = self._letter, self._offers, self._talk
         talk.dot_sent = False
@@ -48,13 +56,17 @@ class Transaction:
         if objection := offers.objection(shape):
             return Verdict(Stage.MAIL, objection)
         commands = (mail_command(letter, shape, offers, requiretls=requiretls), rcpt_command(letter.recipient, offers))
-        if not offers.chunking:
-            opened = await (self._pipelined if offers.pipelining else self._stepwise)((*commands, b"DATA"))
-            return opened or await (self._small_content() if shape.size <= SMALL else self._content())
-        if offers.pipelining and hurry and shape.size <= SMALL:
+        small = shape.size <= SMALL
+        if hurry and small and offers.chunking and offers.pipelining:
             return await self._one_flight(commands, shape.size)
-        opened = await (self._pipelined if offers.pipelining else self._stepwise)(commands)
-        return opened or await self._chunks()
+        ask = self._pipelined if offers.pipelining else self._stepwise
+        if offers.chunking and not (small and offers.pipelining):
+            return await ask(commands) or await self._chunks()
+        # a small message takes as long behind DATA as in a chunk, and 354 shows that replies and commands match
+        if (refusal := await ask((*commands, b"DATA"))) is not None:
+            return refusal
+        self.in_step = offers.pipelining
+        return await (self._small_content() if small else self._content())
 
     # up to the content
 
@@ -120,11 +132,19 @@ class Transaction:
         return None
 
     async def _heard_reset(self) -> None:
+        if (standing := await self._reset()) is not None:
+            raise Refused(standing)
+
+    async def _reset(self) -> Verdict | None:
+        """Hear the answer to RSET; return why the transaction before this one may still stand."""
         reply = await self._talk.reply(Stage.MAIL)
-        if not reply.code // 100 == 2:
-            # it says so before MAIL: to the caller this connection is as good as lost
-            raise Refused(Verdict(Stage.MAIL, told(failures.PROTOCOL_ERROR, f"RSET was refused: {reply}")))
-        self._talk.unfinished = False
+        if reply.code // 100 == 2:
+            self._talk.unfinished = False
+            return None
+        # it says so before MAIL: to the caller this connection is as good as lost
+        if reply.code == CLOSING:
+            return Verdict(Stage.MAIL, reply, remote=True)
+        return Verdict(Stage.MAIL, told(failures.PROTOCOL_ERROR, f"RSET was refused: {reply}"))
 
     # the content behind DATA
 
@@ -221,6 +241,7 @@ class Transaction:
         talk = self._talk
         if (ended := await self._last_look()) is not None:
             return ended
+        self.in_one_flight = True
         first = (b"RSET",) if talk.unfinished else ()
         talk.say(
             Stage.MAIL,
@@ -233,12 +254,17 @@ class Transaction:
         )
         talk.dot_sent = True
         try:
-            if first:
-                await self._heard_reset()
+            standing = await self._reset() if first else None
+            if standing is not None and standing.reply.code == CLOSING:
+                talk.dot_sent = False
+                talk.drop()
+                return standing
             refusal, last = await self._answers(_ENVELOPE)
         except Refused as refused:
             # no word about the envelope: all that was sent may have been taken
             raise Refused(replace(refused.verdict, in_doubt=True)) from refused
+        if refusal is not None and standing is not None:
+            await self._give_up(standing, last)
         if refusal is None:
             verdict = await self._answer_to_dot()
             said = talk.wire.out_of_turn
@@ -256,6 +282,17 @@ class Transaction:
         elif last is not None:
             await self._pass_over_chunk()
         return refusal
+
+    async def _give_up(self, standing: Verdict, last: Reply | None) -> NoReturn:
+        """The transaction before may stand, and what is refused may be refused for that: it says nothing of ours.
+
+        Nothing was taken if the chunk is refused, too; else somebody may have it.
+        """
+        in_doubt = True
+        if last is not None:
+            with suppress(Refused):  # no answer: in doubt it is
+                in_doubt = (await self._talk.reply(Stage.DOT)).is_positive
+        raise Refused(replace(standing, in_doubt=in_doubt))
 
     async def _pass_over_chunk(self) -> None:
         try:

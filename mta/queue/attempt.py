@@ -23,6 +23,7 @@ from mta.queue.leases import Underway
 from mta.queue.ledger import Ledger
 from mta.queue.model import Claimed, Content, Message, State
 from mta.queue.records import Records
+from mta.queue.room import Room
 from mta.queue.schedule import Schedule
 from mta.queue.seams import Hold, Letter, Router, Sealer, Site, Transport, Unsigned
 from mta.queue.settle import Settlement, expired, held, settle, suppressed
@@ -121,6 +122,7 @@ class Attempts:
         traffic: Traffic,
         ledger: Ledger,
         clock: Clock,
+        room: Room,
     ) -> None:
         self._store = store
         self._world = world
@@ -129,6 +131,7 @@ class Attempts:
         self._traffic = traffic
         self._ledger = ledger
         self._clock = clock
+        self._room = room
         self._ages = Ages(store.now(), clock.monotonic())
 
     def reschedule(self, schedule: Schedule) -> None:
@@ -172,7 +175,11 @@ class Attempts:
             match way:
                 case Site() as site:
                     one.site = site.name
-                    async with self._traffic.place(site.name, one.lane, claimed.delivery.domain):
+                    # first of all, so that nobody who waits for room keeps a place from small messages
+                    async with (
+                        self._room.for_message(claimed.message.size),
+                        self._traffic.place(site.name, one.lane, claimed.delivery.domain),
+                    ):
                         # its result could not be kept before
                         await self._ledger.until_usable()
                         began = self._clock.monotonic()
@@ -224,7 +231,10 @@ class Attempts:
             match way:
                 case Site() as site:
                     party.left = await self._who_fits(waiting, site)
-                    async with self._traffic.place(site.name, first.lane, domain):
+                    async with (
+                        self._room.for_message(first.claimed.message.size),
+                        self._traffic.place(site.name, first.lane, domain),
+                    ):
                         await self._speak_batch(party, site, still_ours)
                 case Hold(reason):
                     party.tell_all(lambda one: Made(held(one.claimed, reason)))

@@ -203,16 +203,32 @@ class Pause:
     at: datetime
 
 
+_DOMAIN = "domain "
+
+
 @dataclass(frozen=True, slots=True)
 class SiteRest:
-    """A site that is left alone for a while, because attempts there fail for reasons that are not one mail's."""
+    """A site that is left alone for a while, because attempts there fail for reasons that are not one mail's. Or a
+    domain that cannot be looked up, so that nobody knows its site."""
 
     site: str
+    """Its name, or `unreachable_name` of the domain."""
     until: datetime
     failures: int
     """How many attempts failed one after the other."""
     reason: str
     """What was said, or seen, last."""
+
+    @property
+    def domain(self) -> str | None:
+        """The domain that cannot be looked up; None: it is a site that rests."""
+        return self.site.removeprefix(_DOMAIN) if self.site.startswith(_DOMAIN) else None
+
+
+def unreachable_name(domain: str) -> str:
+    """Return what stands for the site of a domain that cannot be looked up. No site is called so, not even that of a
+    domain that is its own host: in a host's name there is no space, and a socket's path begins with a slash."""
+    return _DOMAIN + domain
 
 
 class Dispatchable(Protocol):

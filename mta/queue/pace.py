@@ -22,6 +22,8 @@ class Pace:
     """Attempts in all; bulk gets three quarters of them at most."""
     window: int = 2000
     """Deliveries held in memory in all."""
+    octets: int = 256 * 1024 * 1024
+    """Octets of large messages that attempts may have in memory at once."""
     batch: int = 200
     """Deliveries leased in one transaction, at most."""
     trouble_pause: timedelta = timedelta(seconds=1)

@@ -94,7 +94,7 @@ class Store(Protocol):
 
     async def claim_old(self, before: Mapping[Stream, datetime], limit: int) -> list[Claimed]:
         """Lease waiting deliveries whose age counts from before a time, by stream, and those whose own time is over:
-        also such as are not due, or are passed over by claims. Paused lanes are left out.
+        also such as are not due, are passed over by claims, or are paused, and such as lost their worker.
 
         Each call looks at a bounded stretch of what waits, and the next one goes on there.
 

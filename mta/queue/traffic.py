@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum, auto
 
@@ -18,7 +18,7 @@ from mta.mail.outcome import Deferred, Delivered, Outcome
 from mta.mail.reply import Reply
 from mta.queue.domains import Domains
 from mta.queue.lanes import Lane, is_paused
-from mta.queue.model import Pause, PauseScope, SiteRest
+from mta.queue.model import Pause, PauseScope, SiteRest, unreachable_name
 from mta.queue.pace import Pace
 from mta.queue.places import Places
 from mta.queue.settle import speaker
@@ -40,6 +40,7 @@ class Change:
     """What an attempt changed at its site."""
 
     site: str
+    """Its name, or what stands for it in the rest of a domain that cannot be looked up."""
     rest: SiteRest | None
     """The rest that began or went on; None: it is over."""
     alarm: bool = False
@@ -137,7 +138,8 @@ class Traffic:
             if left > 0:
                 # bounded: the clock of who noted it may be wrong
                 until = now + min(left, timedelta(hours=24).total_seconds())
-                self._rests.resume(Rest(noted.site, now, until, noted.failures, Said(_quoted(noted.reason))))
+                known, name = (self._rests, noted.site) if noted.domain is None else (self._names, noted.domain)
+                known.resume(Rest(name, now, until, noted.failures, Said(_quoted(noted.reason))))
 
     # one attempt
 
@@ -166,11 +168,12 @@ class Traffic:
 
     def looked_up(self, domain: str, trouble: Deferred | None, began: float, wall: datetime) -> Change | None:
         """Take note of whether a domain could be looked up; `began` is of the monotonic clock, `wall` is now."""
+        name = unreachable_name(domain)
         if trouble is None:
-            return Change(domain, None) if self._names.answered(domain) else None
+            return Change(name, None) if self._names.answered(domain) else None
         now = self._clock.monotonic()
         rest = self._names.failed(domain, Said(trouble.reply), began, now)
-        return None if rest is None else Change(domain, _noted(rest, now, wall))
+        return None if rest is None else Change(name, _noted(replace(rest, site=name), now, wall))
 
     @asynccontextmanager
     async def place(self, site: str, lane: Lane, domain: str) -> AsyncIterator[None]:

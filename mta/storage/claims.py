@@ -134,17 +134,17 @@ class Claims:
         self, connection: sqlite3.Connection, before: Mapping[Stream, datetime], limit: int, after: str, now: datetime
     ) -> Old:
         """Lease deliveries that were accepted, or whose time began to count, before a time, and those whose own time is
-        over: a bounded stretch of what waits, behind a delivery."""
+        over, paused or not: a bounded stretch of what waits, behind a delivery, and what lost its worker."""
         at = to_ms(now)
-        paused = self._paused(connection)
+        lapsed = connection.execute(self._sql["lapsed"], {"now": at, "passing": _list(()), "limit": _OLD}).fetchall()
         over = connection.execute(self._sql["out_of_time"], {"now": at, "limit": limit}).fetchall()
         until = first_at(max(before.values())) if before else ""
         place: Params = {"after": after, "until": until, "window": _OLD}
         rows = connection.execute(self._sql["old"], place).fetchall()
         bounds = {stream.value: to_ms(since) for stream, since in before.items()}
-        old = [row for row in rows if row["stream"] in bounds and row["age_from"] < bounds[row["stream"]]]
-        found = [row for row in (*over, *old) if not is_paused(_lane_of(row), paused)]
-        ids = list(dict.fromkeys(row["id"] for row in found))[:limit]
+        over += [row for row in lapsed if row["expires_at"] is not None and row["expires_at"] <= at]
+        old = [row for row in (*lapsed, *rows) if row["stream"] in bounds and row["age_from"] < bounds[row["stream"]]]
+        ids = list(dict.fromkeys(row["id"] for row in (*over, *old)))[:limit]
         self._take(connection, ids, at)
         # what was not taken is looked at again by the next search
         more = len(rows) == _OLD and len(ids) < limit

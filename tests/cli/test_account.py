@@ -5,6 +5,7 @@ import smtplib
 import sqlite3
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,6 +39,7 @@ def test_list_and_show_work_before_there_is_a_store(mta: Command) -> None:
         "contact": "",
         "password": True,
         "scram": True,
+        "may_waive_tls": False,
         "kept_in": "configuration",
         "standing": "good",
         "standings": [],
@@ -45,6 +47,18 @@ def test_list_and_show_work_before_there_is_a_store(mta: Command) -> None:
     assert mta("account", "list", "--json").rows == [expected]
     assert mta("account", "show", "app", "--json").row == expected
     assert "argon2" not in mta("account", "show", "app").stdout
+
+
+def test_who_may_waive_tls_is_told(mta: Command, site: Path, letterbox: dict[str, str]) -> None:
+    config = site / "mta.toml"
+    config.write_text(config.read_text().replace("[[account]]\n", "[[account]]\nmay_waive_tls = true\n", 1))
+    kept: dict[str, dict[str, Any]] = {"waives": {"may_waive_tls": True}, "not": {}}
+    rows = [(name, json.dumps({"name": name, "domains": ["shop.example"]} | each), 0, 0) for name, each in kept.items()]
+    with sqlite3.connect(site / "data" / "queue.db") as store:
+        store.executemany("INSERT INTO accounts VALUES (?, ?, ?, ?)", rows)
+    shown = mta("account", "list", "--json").rows
+    assert {row["name"]: row["may_waive_tls"] for row in shown} == {"app": True, "waives": True, "not": False}
+    assert mta("account", "show", "waives", "--json").row["may_waive_tls"] is True
 
 
 def test_an_account_that_is_not_there_is_a_negative_answer(mta: Command) -> None:

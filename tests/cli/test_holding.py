@@ -87,6 +87,8 @@ def suspended(stream: str) -> Surroundings:
             "site mx.example.net is left alone until 2026-11-22 12:05:00",
         ),
         (replace(ROW, due_at=SOON), resting("mx.example.net"), ["rest", "schedule"], ""),
+        (ROW, resting("domain example.net"), ["rest"], "domain example.net is left alone until 2026-11-22 12:05:00"),
+        (ROW, resting("domain example.org"), ["turn"], ""),
         (ROW, suspended(""), ["suspension"], "its account is suspended: too many bounces"),
         (ROW, suspended("bulk"), ["suspension"], "stream bulk is suspended"),
         (ROW, suspended("transactional"), ["turn"], ""),

@@ -19,7 +19,6 @@ from mta.config.values import (
     Size,
     Workers,
     format_duration,
-    format_size,
     parse_duration,
     parse_share,
     parse_size,
@@ -31,11 +30,6 @@ from mta.config.values import given as shown
 def test_a_printed_duration_is_read_back(milliseconds: int) -> None:
     span = timedelta(milliseconds=milliseconds)
     assert parse_duration(format_duration(span)) == span
-
-
-@given(strategies.integers(0, 10**12 - 1))
-def test_a_printed_size_is_read_back(octets: int) -> None:
-    assert parse_size(format_size(octets)) == octets
 
 
 @given(strategies.integers(1, 10**12 - 1), strategies.sampled_from("smhd"))

@@ -44,6 +44,10 @@ class WatchedStore(MemoryStore):
         """A delivery whose result is never taken."""
         self.settling: list[str] = []
         """The deliveries whose settlement was asked for, in order."""
+        self.gate_after_release: asyncio.Event | None = None
+        """While set to an event, who gave something back hears of it only then: it can be claimed again before."""
+        self.released: list[str] = []
+        """The deliveries that were given back, in order."""
 
     async def claim(
         self, limit: int, passing: Collection[str] = (), in_hand: Mapping[Lane, int] = NOTHING, window: int = 0
@@ -66,6 +70,13 @@ class WatchedStore(MemoryStore):
         """Return a message's octets."""
         self.contents_read += 1
         return await super().content(queue_id)
+
+    async def release(self, delivery_ids: Collection[str]) -> None:
+        """Give back leases."""
+        await super().release(delivery_ids)
+        self.released += delivery_ids
+        if self.gate_after_release is not None:
+            await self.gate_after_release.wait()
 
     async def extend(self, delivery_ids: Collection[str]) -> frozenset[str]:
         """Renew leases."""

@@ -233,7 +233,8 @@ class MemoryStore:
             message = self.memory.messages[row.delivery.message_id]
             counts_from = (message.release_at or message.accepted_at) + row.delivery.held_for
             since = before.get(message.stream)
-            if row.delivery.state is not State.QUEUED or is_paused(self.lane_of(row), self.memory.pauses):
+            has_lapsed = row.lease_until is not None and row.lease_until <= self.now()
+            if row.delivery.state is not State.QUEUED and not has_lapsed:
                 continue
             if (since is not None and counts_from < since) or (message.expires_at and message.expires_at <= self.now()):
                 old.append(row.delivery.id)

@@ -9,6 +9,7 @@ from mta.mail.outcome import Bounced, Deferred
 from mta.mail.reply import Reply
 from mta.queue.model import State
 from mta.queue.pace import Pace
+from mta.queue.room import SMALL
 from tests.fakes.house import House
 from tests.fakes.world import said
 
@@ -36,6 +37,32 @@ async def test_a_host_that_names_a_time_is_asked_again_then(text: str, least: in
         assert timedelta(seconds=least) <= wait <= timedelta(seconds=most)
         await house.pass_time(timedelta(seconds=most + 1))
         await house.states(ids, State.DELIVERED)
+
+
+@pytest.mark.parametrize("shared", [None, "g"], ids=["one recipient", "batches"])
+async def test_large_messages_have_no_more_in_memory_together_than_there_is_room_for(shared: str | None) -> None:
+    body = b"x" * 76 * (SMALL // 76) + b"x\r\n" * 100
+    house = House(pace=Pace(octets=2 * SMALL + 10_000))
+    house.transport.gate = asyncio.Event()
+    async with house.running():
+        ids: list[str] = []
+        for number in range(5):
+            names = [f"{name}{number}@example.net" for name in ("ab" if shared else "a")]
+            new = house.letters.new(names, body=body, shared=shared and f"{shared}{number}")
+            assert new.message.size > SMALL
+            await house.store.accept(new, [])
+            ids += [one.id for one in new.deliveries]
+        house.dispatcher.wake()
+        await house.until(lambda: house.dispatcher.in_hand == len(ids) and house.transport.waiting == 2)
+        assert house.store.contents_read == 2
+        # small ones have their places meanwhile
+        small = await house.submit(*(f"s{number}@example.net" for number in range(3)))
+        await house.until(lambda: house.transport.waiting == 5)
+        house.transport.gate.set()
+        await house.states(ids + small, *[State.DELIVERED] * len(ids + small))
+    # in the order in which they came
+    large = [letter for letter in house.transport.letters if letter.message.size > SMALL]
+    assert [str(letter.recipient.mailbox) for letter in large] == [f"a{number}@example.net" for number in range(5)]
 
 
 # the breaker

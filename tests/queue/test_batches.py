@@ -12,11 +12,11 @@ from mta.errors import StoreUnavailable
 from mta.mail.address import Mailbox
 from mta.mail.outcome import Bounced, Deferred
 from mta.mail.reply import Reply
-from mta.queue.dispatcher import BATCH
 from mta.queue.model import State
 from mta.queue.pace import Pace
 from mta.queue.seams import Hold, Host, Site
 from mta.queue.store import SOON
+from mta.queue.window import BATCH
 from mta.reputation.suppression import Cause, Origin, Suppression
 from tests.fakes.house import House
 from tests.fakes.world import OK, said

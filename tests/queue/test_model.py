@@ -6,7 +6,7 @@ import pytest
 
 from mta.mail.address import Mailbox
 from mta.mail.envelope import Recipient
-from mta.queue.model import MOVES, Delivery, State
+from mta.queue.model import MOVES, Delivery, SiteRest, State, unreachable_name
 
 NOW = datetime(2025, 6, 2, 12, 0, tzinfo=UTC)
 FINAL = {State.DELIVERED, State.BOUNCED, State.EXPIRED, State.SUPPRESSED, State.CANCELLED}
@@ -60,6 +60,21 @@ def test_nothing_is_delivered_or_bounced_without_a_lease(before: State, after: S
 )
 def test_states_are_stored_and_shown_by_their_names(state: State, name: str) -> None:
     assert f"{state}" == name
+
+
+@pytest.mark.parametrize(
+    ("name", "domain"),
+    [
+        (unreachable_name("example.net"), "example.net"),
+        ("example.net", None),
+        ("domain.example", None),
+        ("relay.example:25", None),
+        ("/run/domain dovecot/lmtp", None),
+        ("google", None),
+    ],
+)
+def test_the_rest_of_a_domain_is_not_mistaken_for_that_of_a_site(name: str, domain: str | None) -> None:
+    assert SiteRest(name, NOW, 1, "timed out").domain == domain
 
 
 def test_a_delivery_goes_to_its_recipients_domain() -> None:

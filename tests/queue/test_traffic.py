@@ -6,10 +6,12 @@ from datetime import timedelta
 
 import pytest
 
+from mta.mail import failures
 from mta.mail.outcome import Bounced, Deferred
 from mta.mail.reply import Reply
 from mta.queue.model import Pause, PauseScope, SiteRest, State
 from mta.queue.pace import Pace
+from mta.queue.seams import Host, Site
 from mta.queue.sites import Said
 from mta.queue.traffic import Traffic
 from tests.fakes.clock import FakeClock
@@ -132,6 +134,41 @@ async def test_what_waits_for_a_dead_site_expires_with_what_was_said_there() -> 
     assert "Connection refused" in told.text
 
 
+@pytest.mark.parametrize("scope", [PauseScope.ACCOUNT, PauseScope.STREAM, PauseScope.ALL, PauseScope.SITE])
+async def test_what_is_paused_for_too_long_expires_without_an_attempt_for_the_reason_heard_last(
+    scope: PauseScope,
+) -> None:
+    house = House()
+    values = {PauseScope.ACCOUNT: "app", PauseScope.STREAM: "transactional", PauseScope.SITE: MX}
+    busy = Reply.of(450, "4.2.0", "mailbox is busy")
+    house.transport.answer("tried@example.net", Deferred(busy, said(busy)))
+    async with house.running():
+        ids = await house.submit("tried@example.net")
+        await house.until(lambda: house.notes.types == ["deferred"])
+        house.memory.pauses.append(pause(scope, values.get(scope, "")))
+        claims = house.store.claims
+        house.dispatcher.wake()
+        await house.until(lambda: house.store.claims > claims)
+        ids += await house.submit("never@example.net")
+        await house.pass_time(timedelta(days=1) - timedelta(minutes=1))
+        await house.until(lambda: house.dispatcher.in_hand == 0)
+        assert [house.store.state_of(one) for one in ids] == [State.QUEUED] * 2
+        await house.pass_time(timedelta(minutes=2))
+        await house.states(ids, State.EXPIRED, State.EXPIRED)
+        await house.until(lambda: house.notes.types.count("expired") == 2)
+        assert house.transport.begun[:1] == ["tried@example.net"]
+        assert "never@example.net" not in house.transport.begun
+        assert house.transport.begun.count("tried@example.net") == 1
+        house.memory.pauses.clear()
+        house.dispatcher.wake()
+        # what the submitter hears is sent when it may be
+        await house.until(lambda: house.transport.recipients[-2:] == ["app@example.com"] * 2)
+    replies = {event.recipient: event.reply for event in house.notes.events if event.type == "expired"}
+    assert replies == {"tried@example.net": busy, "never@example.net": failures.EXPIRED_WAITING}
+    told = b"".join(piece for letter in house.transport.letters for piece in letter.content.body)
+    assert b"450 4.2.0 mailbox is busy" in told
+
+
 async def test_a_rest_that_was_noted_before_a_restart_still_holds() -> None:
     house = House()
     until = house.clock.now() + timedelta(minutes=30)
@@ -200,13 +237,45 @@ async def test_what_waits_in_memory_heeds_a_pause() -> None:
         assert len(house.transport.begun) == 1
 
 
+@pytest.mark.parametrize("shared", [None, "g1"], ids=["one recipient", "a batch"])
+async def test_what_was_given_back_may_be_claimed_again_before_it_is_told_so(shared: str | None) -> None:
+    house = House(pace=Pace(per_site=1, first_places=1))
+    gate = house.transport.gates[MX] = asyncio.Event()
+    heard = house.store.gate_after_release = asyncio.Event()
+    async with house.running():
+        first = await house.submit("first@example.net")
+        await house.until(lambda: house.transport.waiting == 1)
+        ids = await house.submit("a@example.net", *(["b@example.net"] if shared else []), shared=shared)
+        await house.until(lambda: house.dispatcher.in_hand == 1 + len(ids))
+        house.memory.pauses.append(pause(PauseScope.SITE, MX))
+        claims = house.store.claims
+        house.dispatcher.wake()
+        await house.until(lambda: house.store.claims > claims)
+        gate.set()
+        await house.until(lambda: sorted(house.store.released) == sorted(ids))
+        house.memory.pauses.clear()
+        again = house.transport.gate = asyncio.Event()
+        del house.transport.gates[MX]
+        house.dispatcher.wake()
+        await house.until(lambda: house.transport.waiting == 2)
+        heard.set()
+        await house.states(ids, *[State.ACTIVE] * len(ids))
+        # the end of those that were given back is not the end of these
+        assert house.dispatcher.in_hand == len(ids)
+        again.set()
+        await house.states(ids, *[State.DELIVERED] * len(ids))
+        await house.until(lambda: house.dispatcher.in_hand == 0)
+        assert len(house.transport.begun) == len(set(house.transport.begun)) == 1 + len(ids)
+    await house.states(first, State.DELIVERED)
+
+
 async def test_a_name_that_cannot_be_looked_up_is_asked_for_once_in_a_while() -> None:
     house = House()
     trouble = Reply.of(451, "4.4.3", "The domain's name servers did not answer")
     house.router.answers["example.net"] = Deferred(trouble)
     async with house.running():
         ids = await house.submit("first@example.net")
-        await house.until(lambda: "example.net" in house.memory.rests)
+        await house.until(lambda: "domain example.net" in house.memory.rests)
         ids += await house.submit(*(f"u{number}@example.net" for number in range(50)))
         other = await house.submit("a@example.org")
         await house.states(other, State.DELIVERED)
@@ -216,6 +285,51 @@ async def test_a_name_that_cannot_be_looked_up_is_asked_for_once_in_a_while() ->
         await house.pass_time(timedelta(minutes=6))
         await house.states(ids, *[State.DELIVERED] * 51)
         await house.until(lambda: house.memory.rests == {})
+
+
+async def test_a_name_that_could_not_be_looked_up_before_a_restart_is_not_asked_for_before_its_time() -> None:
+    before = House()
+    trouble = Deferred(Reply.of(451, "4.4.3", "The domain's name servers did not answer"))
+    before.router.answers["example.net"] = trouble
+    async with before.running():
+        (first,) = await before.submit("first@example.net")
+        await before.until(lambda: "domain example.net" in before.memory.rests)
+        await before.until(lambda: before.dispatcher.in_hand == 0)
+    house = House(clock=before.clock, memory=before.memory)
+    house.letters = before.letters
+    house.router.answers["example.net"] = trouble
+    async with house.running():
+        (second,) = await house.submit("second@example.net")
+        other = await house.submit("a@example.org")
+        await house.states(other, State.DELIVERED)
+        await house.until(lambda: house.dispatcher.in_hand == 0)
+        assert house.memory.rows[second].delivery.attempts == 0
+        del house.router.answers["example.net"]
+        await house.pass_time(timedelta(minutes=6))
+        await house.states([first, second], State.DELIVERED, State.DELIVERED)
+        await house.until(lambda: house.memory.rests == {})
+
+
+async def test_the_rest_of_a_name_is_not_that_of_the_host_that_is_called_so() -> None:
+    house = House()
+    itself = "example.net"
+    house.router.answers[itself] = Site(itself, (Host(itself, 25),))
+    until = house.clock.now() + timedelta(minutes=30)
+    house.memory.rests[itself] = SiteRest(itself, until, 3, "451 4.4.1 Connection refused")
+    name = "domain example.net"
+    house.memory.rests[name] = SiteRest(name, until - timedelta(minutes=20), 1, "timeout")
+    gate = house.router.gates[itself] = asyncio.Event()
+    async with house.running():
+        ids = await house.submit("a@example.net")
+        await house.pass_time(timedelta(minutes=11))
+        # it is looked up again, and its host still rests
+        await house.until(lambda: house.dispatcher.in_hand == 1)
+        gate.set()
+        await house.until(lambda: house.dispatcher.in_hand == 0)
+        await house.states(ids, State.QUEUED)
+        assert house.transport.begun == []
+        await house.pass_time(timedelta(minutes=20))
+        await house.states(ids, State.DELIVERED)
 
 
 async def test_a_name_that_takes_long_to_look_up_keeps_few_in_hand() -> None:

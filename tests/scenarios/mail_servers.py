@@ -155,7 +155,8 @@ async def open_dovecot() -> AsyncIterator[MailServer]:
         for name in ("run", "state"):
             (server.folder / name).mkdir()
         shutil.chown(server.folder / "mail", "nobody", "nogroup")
-        (server.folder / "users").write_text("a@example.net:::::::\n")
+        full = "full@example.net:::::::userdb_mail=maildir:/dev/null/mail"  # no room there, now or ever
+        (server.folder / "users").write_text(f"a@example.net:::::::\nb@example.net:::::::\n{full}\n")
         config = server.folder / "dovecot.conf"
         config.write_text(_DOVECOT.format(folder=server.folder, host=HOST))
         async with _answering(server, ["dovecot", "-F", "-c", config], on_socket=True):

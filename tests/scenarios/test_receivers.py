@@ -1,5 +1,7 @@
 """Receiving hosts as they are: real servers with different extensions, and certificates of every kind."""
 
+import asyncio
+import re
 import ssl
 import warnings
 from collections.abc import AsyncIterator, Callable
@@ -12,8 +14,13 @@ from typing import Protocol
 import pytest
 
 from mta.demo.receiver import Receiver
+from mta.mail.envelope import BodyType
 from mta.mail.header import split
+from mta.mail.outcome import Delivered
+from mta.queue.seams import Host, Site
 from tests.delivery.pki import DAY, issue
+from tests.delivery.world import letter, ours, transport
+from tests.fakes.clock import FakeClock
 from tests.scenarios.house import House, message, open_house
 from tests.scenarios.mail_servers import HOST, open_exim, open_opensmtpd
 from tests.scenarios.postfix import open_postfix
@@ -202,6 +209,32 @@ async def test_a_real_server_stores_what_was_submitted_and_refuses_whom_it_does_
         assert not kind.lacks & set(told["a@example.net"].offered)
         assert told["nobody@example.net"].type == "bounced"
         assert told["nobody@example.net"].said.startswith("550 ")
+
+
+@pytest.mark.parametrize(
+    ("name", "seen"),
+    [
+        # what it counted when the connection ended
+        pytest.param("postfix", r" mail=3 rcpt=3 data=1 bdat=2 ", marks=pytest.mark.peer("postfix")),
+        # K: it came in chunks
+        pytest.param(
+            "exim",
+            r" <= (?!.* K ).*\n(?:.*\n)*?.* <= .* K .*\n(?:.*\n)*?.* <= .* K ",
+            marks=pytest.mark.peer("exim4-daemon-light"),
+        ),
+    ],
+)
+async def test_a_real_server_that_answered_in_step_takes_messages_in_one_flight(name: str, seen: str) -> None:
+    opening = open_postfix() if name == "postfix" else open_exim()
+    async with opening as server:
+        async with transport(clock=FakeClock()) as sending:
+            for number in range(3):
+                one = letter("a@example.net", SMALL, message_id=f"<{number}@example.com>", body_type=BodyType.EIGHT_BIT)
+                outcome = await sending.deliver(one, Site(HOST, (Host(HOST, server.port),)), ours)
+                assert isinstance(outcome, Delivered), outcome
+        async with asyncio.timeout(30):
+            while not re.search(seen, server.log()):  # noqa: ASYNC110  nobody tells
+                await asyncio.sleep(0.1)
 
 
 async def _settled(house: House) -> dict[str, Told]:

@@ -1,6 +1,7 @@
 """Mail that goes where the operator says: a smarthost with a login, relays by domain and account, fall-back, LMTP."""
 
 import asyncio
+import re
 import smtplib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -128,6 +129,31 @@ async def test_lmtp_hands_over_to_a_real_store_of_mail(tmp_path: Path) -> None:
             assert told["nobody@example.net"].said.startswith("550 5.1.1 ")
             (stored,) = dovecot.stored()
             assert split(stored)[1] == split(content)[1]
+
+
+@pytest.mark.peer("dovecot-lmtpd")
+async def test_a_batch_over_lmtp_is_answered_for_each_recipient_by_a_real_store_of_mail(tmp_path: Path) -> None:
+    async with open_dovecot() as dovecot:
+        route = f'\n[[route]]\ndomain = "example.net"\nrelay = "lmtp://{dovecot.socket}"\nbatch = true\n'
+        async with open_house(tmp_path / "house", more=route) as house:
+            names = ("full", "a", "nobody", "b")
+            content = message(("all@example.net",), body="A first line\n.\nand more\n" * 5000)
+            await house.submit(*(f"{name}@example.net" for name in names), content=content)
+            told = await attempts(house, len(names))
+            assert {name: (each.type, each.said[:9], each.stages) for name, each in told.items()} == {
+                "full@example.net": ("deferred", "451 4.2.0", ("dot",)),
+                "a@example.net": ("delivered", "250 2.0.0", ("dot",)),
+                "nobody@example.net": ("bounced", "550 5.1.1", ("rcpt",)),
+                "b@example.net": ("delivered", "250 2.0.0", ("dot",)),
+            }
+            # the answers behind the content are matched with those whom it is for
+            assert all(f"<{name}>" in each.said for name, each in told.items())
+            saved = [re.search(r"> (\S+):R[0-9] Saved", told[name].said) for name in ("a@example.net", "b@example.net")]
+            assert len({each and each[1] for each in saved}) == 1
+            stored = dovecot.stored()
+            assert [split(one)[1] for one in stored] == [split(content)[1]] * 2
+            paths = {re.findall(rb"(?m)^Return-Path: <(.+)>\r$", one)[0] for one in stored}
+            assert [path[:1] for path in paths] == [b"g"]
 
 
 async def test_requiretls_is_kept_along_the_way_and_fails_where_it_ends(tmp_path: Path) -> None:

@@ -269,6 +269,36 @@ async def test_what_is_too_old_is_claimed_though_it_is_not_due_or_has_no_room(ri
     assert {one.message.id for one in await rig.store.claim(10)} == {bulk.message.id, young.message.id}
 
 
+@pytest.mark.parametrize(
+    ("scope", "value"), [(PauseScope.ACCOUNT, "app"), (PauseScope.STREAM, "transactional"), (PauseScope.ALL, "")]
+)
+async def test_what_is_paused_becomes_too_old_like_any_other(
+    rig: Rig, path: str, scope: PauseScope, value: str
+) -> None:
+    lost = await rig.claimed()
+    waiting = await queue(rig, "app", Stream.TRANSACTIONAL)
+    ends = rig.letters.new(expires_at=rig.clock.now() + timedelta(hours=1))
+    await rig.store.accept(ends, [])
+    await pause(rig, path, scope, value)
+    # the same search for what lost its worker, which nobody claims while it is paused
+    rig.clock.advance(timedelta(hours=2))
+    assert await rig.store.claim(10) == []
+    before = {Stream.TRANSACTIONAL: rig.clock.now() - timedelta(days=1)}
+    assert [one.message.id for one in await rig.store.claim_old(before, 10)] == [ends.message.id]
+    rig.clock.advance(timedelta(days=1))
+    before = {Stream.TRANSACTIONAL: rig.clock.now() - timedelta(days=1)}
+    found = {one.message.id for one in await rig.store.claim_old(before, 10)}
+    assert found == {lost.message.id, waiting.message.id, ends.message.id}
+    assert await rig.store.claim_old(before, 10) == []
+
+
+async def test_a_lease_that_stands_is_left_alone_however_old_its_delivery_is(rig: Rig) -> None:
+    claimed = await rig.claimed()
+    rig.clock.advance(timedelta(days=2))
+    assert await rig.store.extend([claimed.delivery.id]) == {claimed.delivery.id}
+    assert await rig.store.claim_old({Stream.TRANSACTIONAL: rig.clock.now()}, 10) == []
+
+
 async def test_a_message_whose_own_time_is_over_is_too_old(rig: Rig) -> None:
     end = rig.clock.now() + timedelta(minutes=15)
     new = rig.letters.new(expires_at=end)

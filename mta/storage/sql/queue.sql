@@ -79,7 +79,7 @@ FROM next WHERE domain IS NOT NULL
 
 -- name: lapsed
 -- Look at deliveries whose lease ran out, but for some domains: there are no more of them than workers had in hand.
-SELECT id, stream, account FROM deliveries
+SELECT id, stream, account, coalesce(release_at, accepted_at) + held_for AS age_from, expires_at FROM deliveries
 WHERE state = 'active' AND lease_until <= :now AND domain NOT IN (SELECT value FROM json_each(:passing))
 ORDER BY lease_until LIMIT :limit
 
