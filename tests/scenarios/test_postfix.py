@@ -108,7 +108,7 @@ async def test_why_names_the_host_the_tls_version_and_the_reply(house: House, po
     assert code == 0
     line = next(line for line in told.splitlines() if "at dot" in line)
     assert f"{HOST}[127.0.0.1]:{postfix.port}, TLSv1.3 (opportunistic), at dot, " in line
-    assert re.search(r": 250 2\.0\.0 Ok: [0-9]+ bytes queued as ", line)  # which is how it answers BDAT
+    assert re.search(r": 250 2\.0\.0 Ok: queued as ", line)
     assert f"{line.split()[-1]}: from=<" in postfix.log()  # the id it names is Postfix's own
 
 
