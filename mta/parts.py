@@ -279,7 +279,7 @@ def _store(settings: Settings, clock: Clock, metrics: MetricsObserver) -> Abstra
         str(settings.store_path),
         clock,
         min_free=settings.queue.min_free,
-        # nobody must not guess an identifier: they must only differ, and the system's dice cost a call for each
+        # identifiers may be guessed, they must only differ, and the system's dice cost a call for each
         dice=random.Random(secrets.randbits(128)),  # noqa: S311 - no secret is made with them
         retention=Retention(settings.privacy.keep_body_after_final, settings.privacy.keep_events),
         on_commit=metrics.committed,

@@ -1,4 +1,4 @@
-"""What a serving process asks of the system before it serves: file descriptors, memory given back."""
+"""What a serving process sets up before it serves: file descriptors, memory given back, rarer garbage collection."""
 
 import ctypes
 import gc

@@ -4,7 +4,7 @@ import ssl
 from pathlib import Path
 
 from mta.delivery.sts_fetch import web_context
-from mta.delivery.tls_policy import Demand, Level
+from mta.delivery.tls_policy import Demand
 from mta.queue.seams import Host
 
 _Key = tuple[bool, bool, str | None, str | None]
@@ -54,8 +54,3 @@ class Contexts:
         if cert is not None:
             context.load_cert_chain(cert, key)
         return context
-
-
-def wants_proof(demand: Demand) -> bool:
-    """Whether the chain that the host showed is to be judged after the handshake."""
-    return demand.level is Level.DANE or bool(demand.pkix_names and demand.pkix_names != (demand.server_name,))

@@ -79,20 +79,6 @@ class Transactions:
         self._insert_event = Bulk(statements["insert_event"])
         self._settle = Bulk(statements["settle"])
 
-    def accept(
-        self, connection: sqlite3.Connection, new: NewMessage, events: Sequence[Event], lease: int, now: datetime
-    ) -> Accepted:
-        """Write one message: see `accept_all`.
-
-        Raises:
-            UsedUp: its terms do not allow it.
-            ValueError: a delivery has a state that no delivery begins with.
-        """
-        (accepted,) = self.accept_all(connection, [Acceptance(new, events, lease)], now)
-        if isinstance(accepted, Exception):
-            raise accepted
-        return accepted
-
     def accept_all(
         self, connection: sqlite3.Connection, wanted: Sequence[Acceptance], now: datetime
     ) -> list[Accepted | Exception]:
@@ -121,15 +107,6 @@ class Transactions:
         self.write_events(connection, [event for _, left in written for event in left.events])
         claimed = self._claimed(connection, leased.values(), at, from_ms(until)) if leased else {}
         return [_accepted(left, claimed) for left in admitted]
-
-    def settle(self, connection: sqlite3.Connection, settled: Settled, now: datetime) -> tuple[Event, ...] | None:
-        """Write one settlement: see `settle_all`.
-
-        Raises:
-            ValueError: the move is not allowed, or the DSN's deliveries cannot begin as they are.
-        """
-        (events,) = self.settle_all(connection, [settled], now)
-        return events
 
     def settle_all(
         self, connection: sqlite3.Connection, wanted: Sequence[Settled], now: datetime
