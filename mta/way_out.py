@@ -85,6 +85,10 @@ class WayOut:
         validated: bool | None = None
         while True:
             found = await proof()
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                # dnspython waits by `asyncio.wait_for`, which forgets a cancellation when the answer has just come
+                raise asyncio.CancelledError
             self.policies.believe(found)
             if found.validates != validated:
                 level = logging.INFO if found.validates else logging.WARNING

@@ -8,7 +8,8 @@ import io
 import json
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from mta.assembly import dkim_keys
 from mta.cli.init import FREE_PORTS, make
 from mta.config.load import load
 from mta.config.settings import DkimKey, DomainEntry, Settings
+from mta.delivery.dnssec import DnssecProof
 from mta.delivery.mta_sts import KeptPolicy, Mode, Policy
 from mta.delivery.tls_policy import PolicyWord
 from mta.delivery.tls_report_desk import SPREAD
@@ -183,3 +185,24 @@ def _domain(name: str, *, signs: bool = True) -> DomainEntry:
 )
 def test_reports_are_signed_by_the_domain_nearest_to_our_name(domains: tuple[DomainEntry, ...], signing: str) -> None:
     assert signing_domain(Settings(hostname="mail.example.com", domain=domains)) == signing
+
+
+async def test_a_proof_that_forgets_that_it_was_cancelled_does_not_keep_the_server_from_stopping(
+    tmp_path: Path,
+) -> None:
+    asked, answers = asyncio.Event(), asyncio.Event()
+
+    async def forgetful() -> DnssecProof:
+        asked.set()
+        with suppress(asyncio.CancelledError):
+            await answers.wait()
+        return DnssecProof(False, "does not validate")
+
+    async with _built(tmp_path, "mta_sts = false") as (parts, *_):
+        ways = replace(parts.ways, proof=forgetful)
+        tending = asyncio.create_task(ways.tend(reports=False))
+        async with asyncio.timeout(30):
+            await asked.wait()
+            tending.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await tending
