@@ -14,6 +14,7 @@ from mta.smtp.chunks import Chunk, ChunkReader
 from mta.smtp.content import ContentReader
 from mta.smtp.data import DataReader
 from mta.smtp.dialogue import Dialogue
+from mta.smtp.outbox import Outbox
 from mta.smtp.reception import Reception
 from mta.smtp.settings import DoorSettings
 from mta.smtp.wire import Gone, Wire
@@ -24,8 +25,8 @@ Reader = TypeVar("Reader", bound=ContentReader)
 class Commands(Wire, ABC):
     """The verbs. A door adds its own."""
 
-    def __init__(self, settings: DoorSettings, dialogue: Dialogue, budget: ReceiveBudget) -> None:
-        super().__init__(settings.hostname, settings.idle_timeout, settings.handshake_timeout)
+    def __init__(self, settings: DoorSettings, dialogue: Dialogue, budget: ReceiveBudget, outbox: Outbox) -> None:
+        super().__init__(settings.hostname, settings.idle_timeout, settings.handshake_timeout, outbox)
         self._limits = settings
         self._dialogue = dialogue
         self._budget = budget

@@ -15,6 +15,7 @@ from typing import ClassVar, Self
 
 from mta.smtp.budget import ReceiveBudget
 from mta.smtp.listening import BACKLOG, opened
+from mta.smtp.outbox import Outbox
 from mta.smtp.session import Session
 from mta.smtp.settings import DoorSettings, Endpoint, Kind
 from mta.smtp.unbroken import Unbroken
@@ -54,6 +55,8 @@ class DoorServer(ABC):
         self._unbroken = unbroken
         self.budget = budget or ReceiveBudget()
         """The room that all contents share."""
+        self.outbox = Outbox()
+        """Through which all replies go."""
         self._servers: list[asyncio.Server] = []
         self._bound: list[Bound] = []
         self._sessions: dict[Session, str] = {}

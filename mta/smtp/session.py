@@ -21,6 +21,7 @@ from mta.smtp.commands import Commands
 from mta.smtp.counts import Counts, reason_of
 from mta.smtp.dialogue import Dialogue
 from mta.smtp.feed import LineTooLong
+from mta.smtp.outbox import Outbox
 from mta.smtp.parameters import MAX_LINE
 from mta.smtp.proxy import NoHeader, read_origin
 from mta.smtp.settings import DoorSettings, Kind
@@ -41,6 +42,11 @@ class House(Protocol):
     @property
     def budget(self) -> ReceiveBudget:
         """The room that all contents share."""
+        ...
+
+    @property
+    def outbox(self) -> Outbox:
+        """Through which all replies go."""
         ...
 
     def admit(self, session: "Session", address: str | None) -> bool:
@@ -77,7 +83,7 @@ class Session(Commands, ABC):
         counts: Counts,
     ) -> None:
         """`incident` makes a number under which something unexpected is found in the log."""
-        super().__init__(settings, dialogue, house.budget)
+        super().__init__(settings, dialogue, house.budget, house.outbox)
         self._kind = kind
         self._house = house
         self._incident = incident

@@ -17,6 +17,7 @@ from aiosmtpd import smtp
 from mta.mail.reply import Reply
 from mta.smtp.alarm import Alarm
 from mta.smtp.feed import Feed
+from mta.smtp.outbox import Outbox
 
 # aiosmtpd logs commands with their addresses; refusals that matter are logged by `session`
 smtp.log.setLevel(logging.WARNING)
@@ -46,7 +47,7 @@ class NoTls(Exception):
 class Wire(smtp.SMTP):
     """Lines and pieces in, replies out. Subclasses say what, in `_handle_client`."""
 
-    def __init__(self, hostname: str, idle: timedelta, handshake: timedelta) -> None:
+    def __init__(self, hostname: str, idle: timedelta, handshake: timedelta, outbox: Outbox) -> None:
         # per instance, since aiosmtpd shares one dictionary among all connections
         self.command_size_limits = {}
         super().__init__(None, hostname=hostname, enable_SMTPUTF8=True, loop=asyncio.get_running_loop())
@@ -54,6 +55,7 @@ class Wire(smtp.SMTP):
         self._link: asyncio.Transport
         self._idle_seconds = idle.total_seconds()
         self._handshake_seconds = handshake.total_seconds()
+        self._outbox = outbox
         self._unsent: list[bytes] = []
         self._unsent_size = 0
         self._is_waiting = False
@@ -114,7 +116,7 @@ class Wire(smtp.SMTP):
         self._unsent_size += len(octets)
 
     async def flush(self) -> None:
-        """Send what is queued.
+        """Send what is queued, behind all else that is ready to run in this turn of the loop.
 
         Raises:
             Gone, Silent: the client does not read.
@@ -123,9 +125,11 @@ class Wire(smtp.SMTP):
             return
         if self._link.is_closing():
             raise Gone
-        self._send()
         if not self._link.get_write_buffer_size():
+            self._outbox.post(self._send)
             return
+        # it has not read all of what it was told before
+        self._send()
         try:
             async with asyncio.timeout(self._idle_seconds):
                 await self._writer.drain()
@@ -255,8 +259,8 @@ class Wire(smtp.SMTP):
         for reply in last:
             self.say(reply)
         link = self._link
+        self._send()
         if not link.is_closing():
-            self._send()
             link.close()
         if self._lingering is None and (link.get_write_buffer_size() or self.is_encrypted):
             self._lingering = self.loop.call_later(_LINGER, link.abort)
@@ -267,7 +271,7 @@ class Wire(smtp.SMTP):
         self.feed.attach(link)
 
     def _send(self) -> None:
-        if self._unsent:
+        if self._unsent and not self._link.is_closing():
             self._link.write(b"".join(self._unsent))
             self._unsent.clear()
             self._unsent_size = 0
