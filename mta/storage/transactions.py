@@ -11,7 +11,7 @@ from mta.errors import UsedUp
 from mta.events import Event
 from mta.mail.ids import first_at
 from mta.queue.duplicates import Remainder
-from mta.queue.model import MOVES, Claimed, Content, Delivery, NewMessage, State
+from mta.queue.model import CONTENT_PIECE, MOVES, Claimed, Content, Delivery, NewMessage, State
 from mta.queue.settle import Settled
 from mta.queue.store import Accepted
 from mta.storage.allowance import Allowances
@@ -303,7 +303,7 @@ def _require_beginnings(new: NewMessage) -> None:
 
 def _rows_of(content: Content) -> Iterator[bytes]:
     """Yield the rows that octets are kept in: a header and its body share one if they are small enough."""
-    if len(content.header) + sum(map(len, content.body)) <= Content.PIECE:
+    if len(content.header) + sum(map(len, content.body)) <= CONTENT_PIECE:
         yield b"".join((content.header, *content.body))
     else:
         yield content.header
@@ -313,8 +313,8 @@ def _rows_of(content: Content) -> Iterator[bytes]:
 def _cut(body: Iterable[bytes]) -> Iterator[bytes]:
     """Cut pieces that are too large for one row."""
     for piece in body:
-        for start in range(0, len(piece), Content.PIECE):
-            yield piece[start : start + Content.PIECE]
+        for start in range(0, len(piece), CONTENT_PIECE):
+            yield piece[start : start + CONTENT_PIECE]
 
 
 def _give_back(connection: sqlite3.Connection) -> bool:
