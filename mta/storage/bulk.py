@@ -12,7 +12,7 @@ from operator import itemgetter
 
 from mta.storage.rows import Params
 
-MOST = 16
+MOST = 32
 """Rows of one step; each number of them is a statement that stays prepared."""
 
 _ROW = re.compile(r"(?<=VALUES)\s*\([^()]*\)")
