@@ -25,6 +25,7 @@ from mta.queue.returned import Complaint, Filed, Member, ReturnNote
 from mta.queue.settle import Settled
 from mta.queue.store import Accepted, Late
 from mta.storage.allowance import AllowanceBook, Allowances
+from mta.storage.at_once import AtOnce
 from mta.storage.claims import Claims, Wanted
 from mta.storage.connect import connect, prepare
 from mta.storage.desk import Desk
@@ -136,14 +137,18 @@ class SqliteStore:
             StoreUnavailable: it is damaged, of a newer version, or cannot be opened; the message says what to do.
         """
         statements = Statements.load()
+        at_once = AtOnce(statements)
         await asyncio.to_thread(prepare, path, to_ms(clock.now()))
-        async with Writer(path, clock, settings, on_commit, opener) as writer, Reader.open(path, clock) as reader:
+        async with (
+            Writer(path, clock, settings, on_commit, lambda path: at_once.ready(opener(path))) as writer,
+            Reader.open(path, clock) as reader,
+        ):
             worker = await writer.run(
                 lambda connection: take_number(connection, statements, os.getpid(), to_ms(clock.now()))
             )
             suppressions = Suppressions(statements)
             allowances = Allowances(statements, retention.events)
-            transactions = Transactions(statements, suppressions, allowances, worker, lease, retention)
+            transactions = Transactions(statements, at_once, suppressions, allowances, worker, lease, retention)
             returned = Returned(statements, transactions, suppressions, retention.events)
             ids, space = IdSource(clock, worker, dice), FreeSpace(folder_of(path), min_free, clock)
             try:

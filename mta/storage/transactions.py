@@ -11,10 +11,11 @@ from mta.errors import UsedUp
 from mta.events import Event
 from mta.mail.ids import first_at
 from mta.queue.duplicates import Remainder
-from mta.queue.model import CONTENT_PIECE, MOVES, Claimed, Content, Delivery, NewMessage, State
+from mta.queue.model import CONTENT_PIECE, MOVES, Claimed, Content, Delivery, Message, NewMessage, State
 from mta.queue.settle import Settled
 from mta.queue.store import Accepted
 from mta.storage.allowance import Allowances
+from mta.storage.at_once import AtOnce, Ordinary
 from mta.storage.bulk import Bulk
 from mta.storage.rows import (
     Params,
@@ -60,6 +61,7 @@ class Transactions:
     def __init__(
         self,
         statements: Statements,
+        at_once: AtOnce,
         suppressions: Suppressions,
         allowances: Allowances,
         worker: int,
@@ -67,6 +69,7 @@ class Transactions:
         retention: Retention,
     ) -> None:
         self._sql = statements
+        self._at_once = at_once
         self._suppressions = suppressions
         self._allowances = allowances
         self._worker = worker
@@ -103,8 +106,11 @@ class Transactions:
         for lease, left in written:
             due = (one for one in left.new.deliveries if one.state is State.QUEUED and to_ms(one.due_at) <= at)
             leased |= {one.id: (left.new, one) for one in islice(due, lease)}
-        self._insert(connection, [left.new for _, left in written], at, leased, until)
-        self.write_events(connection, [event for _, left in written for event in left.events])
+        ordinary, others = _sorted_out(left for _, left in written)
+        self._at_once.run(connection, [self._ordinary(left, at, leased, until) for left in ordinary])
+        self._insert(connection, [left.new for left in others], at, leased, until)
+        self._insert_event.run(connection, [event_params(event) for left in others for event in left.events])
+        add_tallies(connection, self._sql, [event for _, left in written for event in left.events])
         claimed = self._claimed(connection, leased.values(), at, from_ms(until)) if leased else {}
         return [_accepted(left, claimed) for left in admitted]
 
@@ -240,14 +246,26 @@ class Transactions:
         places = self._insert_contents(connection, [one.content for one in new])
         messages = [message_params(one.message) | place for one, place in zip(new, places, strict=True)]
         self._insert_message.run(connection, messages)
-        rows = [delivery_params(one.message, each, at) for one in new for each in one.deliveries]
-        for row in rows:
-            if row["id"] in leased:
-                row |= {"state": State.ACTIVE.value, "owner": self._worker, "lease_until": until}
+        rows = [self._delivery(one.message, each, at, leased, until) for one in new for each in one.deliveries]
         self._insert_delivery.run(connection, rows)
         self.finish(
             connection, [one.message.id for one in new if all(each.state.is_final for each in one.deliveries)], at
         )
+
+    def _ordinary(self, left: Remainder, at: int, leased: Collection[str], until: int) -> Ordinary:
+        new, events = left.new, [event_params(event) for event in left.events]
+        return Ordinary(
+            b"".join((new.content.header, *new.content.body)),
+            message_params(new.message) | {"header_size": len(new.content.header)},
+            self._delivery(new.message, new.deliveries[0], at, leased, until),
+            *events,
+        )
+
+    def _delivery(self, message: Message, delivery: Delivery, at: int, leased: Collection[str], until: int) -> Params:
+        row = delivery_params(message, delivery, at)
+        if delivery.id in leased:
+            row |= {"state": State.ACTIVE.value, "owner": self._worker, "lease_until": until}
+        return row
 
     def _claimed(
         self, connection: sqlite3.Connection, leased: Collection[tuple[NewMessage, Delivery]], at: int, until: datetime
@@ -301,9 +319,33 @@ def _require_beginnings(new: NewMessage) -> None:
         raise ValueError(f"delivery {wrong[0].id} cannot begin as {wrong[0].state}")
 
 
+def _sorted_out(written: Iterable[Remainder]) -> tuple[list[Remainder], list[Remainder]]:
+    """Return those that can be written in one step, and the others."""
+    ordinary: list[Remainder] = []
+    others: list[Remainder] = []
+    for left in written:
+        (ordinary if _is_ordinary(left) else others).append(left)
+    return ordinary, others
+
+
+def _is_ordinary(left: Remainder) -> bool:
+    """Whether a message can be written in one step with others."""
+    new = left.new
+    return (
+        len(new.deliveries) == 1
+        and not new.deliveries[0].state.is_final
+        and 1 <= len(left.events) <= 2
+        and _fits_one_row(new.content)
+    )
+
+
+def _fits_one_row(content: Content) -> bool:
+    return len(content.header) + sum(map(len, content.body)) <= CONTENT_PIECE
+
+
 def _rows_of(content: Content) -> Iterator[bytes]:
     """Yield the rows that octets are kept in: a header and its body share one if they are small enough."""
-    if len(content.header) + sum(map(len, content.body)) <= CONTENT_PIECE:
+    if _fits_one_row(content):
         yield b"".join((content.header, *content.body))
     else:
         yield content.header

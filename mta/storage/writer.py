@@ -246,8 +246,6 @@ class Writer:
         connection = self._opener(self._path)
         # waiting is done in `_begin`; inside a write transaction there is nothing to wait for
         connection.execute("PRAGMA busy_timeout = 0")
-        # what a statement of many rows needs to be undone alone: in a file, it was half of all that was written
-        connection.execute("PRAGMA temp_store = MEMORY")
         return connection
 
     def _begin(self, connection: sqlite3.Connection) -> None:
