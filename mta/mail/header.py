@@ -7,6 +7,7 @@ the rest stays the octets that came. Every field of ours goes through `field`, w
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Self
 
 MAX_LINE = 998
@@ -19,6 +20,8 @@ _FOLD = re.compile(rb"\r\n(?=[ \t])")
 # C1 controls and the line separators end a line for some readers of decoded text (str.splitlines is one)
 _UNFIT = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _WIDTH = 78
+_LONGEST = 80
+"""Octets of a name, with its colon, that is remembered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +33,12 @@ class Field:
     @property
     def name(self) -> str:
         """The name in lower case; empty for a line that is no field."""
-        named = _NAMED.match(self.raw)
-        return named[1].decode("ascii").lower() if named else ""
+        return _read_name(self.raw)[0]
 
     @property
     def is_proper(self) -> bool:
         """Whether it is a name directly followed by a colon, as RFC 5322 §2.2 has it and verifiers of DKIM want it."""
-        return _PROPER.match(self.raw) is not None
+        return _read_name(self.raw)[1]
 
     @property
     def value(self) -> bytes:
@@ -47,6 +49,19 @@ class Field:
     def text(self) -> str:
         """The value as text; octets that are no UTF-8 become the replacement character."""
         return self.value.decode("utf-8", "replace")
+
+
+def _read_name(raw: bytes) -> tuple[str, bool]:
+    """Return a field's name, and whether it is a proper field: what stands up to the first colon decides."""
+    end = raw.find(b":", 0, _LONGEST) + 1
+    return _name_before(raw[:end]) if end else _name_before.__wrapped__(raw)
+
+
+@lru_cache(maxsize=1024)
+def _name_before(start: bytes) -> tuple[str, bool]:
+    """The names of fields are few, and each is asked for several times."""
+    named = _NAMED.match(start)
+    return (named[1].decode("ascii").lower() if named else "", _PROPER.match(start) is not None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,13 +36,17 @@ class DataReader(ContentReader):
         dot = block.find(_DOT)
         end = block.find(_END, dot) if dot >= 0 else -1
         if end >= 0:
-            self._unstuff(block[: end + len(CRLF)])
+            whole = block[: end + len(CRLF)]
+            if dot < end:
+                self._unstuff(whole)
+            else:
+                self._take(whole)
             return block[end + len(_END) :]
         held = _beginning_of_end(block)
         self._held = block[len(block) - held :]
         text = block[: len(block) - held]
-        if dot < 0 and not self._skip:
-            self._add(text)
+        if dot < 0:
+            self._take(text)
         else:
             self._unstuff(text)
         return None
@@ -51,8 +55,11 @@ class DataReader(ContentReader):
         """Take a block that neither ends in CR nor cuts a CRLF in two, nor a line's first dot from what is before."""
         if self.refusal is not None or not block:
             return
-        text = block.replace(_DOT, CRLF)
-        if self._skip:
+        self._take(block.replace(_DOT, CRLF))
+
+    def _take(self, text: bytes) -> None:
+        """Take a text without stuffed dots, of which the CRLF before the content is no part."""
+        if self._skip and text:
             text, self._skip = text[self._skip :], 0
         self._add(text)
 

@@ -70,10 +70,12 @@ def may_begin(login: Login, suspended: Suspended) -> Reply | None:
     """The refusal at MAIL: whatever stream the message names, it may not be sent. None: one may."""
     if login.fixed_stream is not None:
         return may_send(login.account.name, login.fixed_stream, suspended)
-    # the one that a message without a field has is named first
-    streams = [login.stream, *(stream for stream in Stream if stream != login.stream)]
-    refusals = [may_send(login.account.name, stream, suspended) for stream in streams]
-    return refusals[0] if all(refusals) else None
+    # the one that a message without a field has is named
+    refusal = may_send(login.account.name, login.stream, suspended)
+    if refusal is None:
+        return None
+    others = (stream for stream in Stream if stream != login.stream)
+    return refusal if all(may_send(login.account.name, stream, suspended) for stream in others) else None
 
 
 def may_send(account: str, stream: str, suspended: Suspended) -> Reply | None:
