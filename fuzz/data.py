@@ -6,7 +6,7 @@ from fuzz import reference
 from mta.mail import failures
 from mta.mail.header import Header
 from mta.mail.reply import Reply
-from mta.queue.model import CONTENT_PIECE
+from mta.queue.model import Content
 from mta.smtp.chunks import ChunkReader
 from mta.smtp.data import DataReader, split_header
 
@@ -48,7 +48,7 @@ def _check_content(reader: DataReader, expected: reference.Read) -> None:
     pieces = reader.pieces()
     assert b"".join(pieces) == expected.content
     assert reader.size == len(expected.content)
-    assert all(0 < len(piece) <= CONTENT_PIECE for piece in pieces)
+    assert all(0 < len(piece) <= Content.PIECE for piece in pieces)
     _check_header(pieces, expected.content)
 
 

@@ -45,12 +45,12 @@ class InboundConnection(Session):
 
     role: ClassVar[str] = ROLE
     line_limits: ClassVar[Mapping[str, int]] = {"MAIL": MAX_MAIL_LINE, "RCPT": MAX_RCPT_LINE}
+    _dialogue: InboundDialogue
 
     def __init__(self, services: InboundServices, kind: Kind, house: House, unbroken: Unbroken) -> None:
         settings = services.settings
         dialogue = InboundDialogue(settings, kind, services.doorman)
         super().__init__(settings, kind, house, dialogue, services.incident, services.counts)
-        self._said = dialogue
         self._services = services
         self._unbroken = unbroken
 
@@ -59,18 +59,18 @@ class InboundConnection(Session):
         return 1 if verb == "RCPT" and reply.is_permanent else super()._weight(verb, reply)
 
     async def _mail(self, argument: str) -> Reply:
-        return self._said.mail(argument)
+        return self._dialogue.mail(argument)
 
     async def _rcpt(self, argument: str) -> Reply:
-        return self._said.rcpt(argument)
+        return self._dialogue.rcpt(argument)
 
     def _content_reader(self, kind: type[Reader]) -> Reader:
         return kind(self._services.settings.max_message_size, as_it_is=True, keep=HEAD)
 
     async def _take(self, content: ContentReader) -> Reply:
         received = ReceivedReturn(
-            addressees=self._said.addressees,
-            reverse_path=self._said.reverse_path,
+            addressees=self._dialogue.addressees,
+            reverse_path=self._dialogue.reverse_path,
             octets=b"".join(content.pieces()),
             size=content.size,
             client=self._client(),

@@ -54,14 +54,16 @@ class Field:
 def _read_name(raw: bytes) -> tuple[str, bool]:
     """Return a field's name, and whether it is a proper field: what stands up to the first colon decides."""
     end = raw.find(b":", 0, _LONGEST) + 1
-    return _name_before(raw[:end]) if end else _name_before.__wrapped__(raw)
+    return _remembered_name(raw[:end]) if end else _name_before(raw)
 
 
-@lru_cache(maxsize=1024)
 def _name_before(start: bytes) -> tuple[str, bool]:
-    """The names of fields are few, and each is asked for several times."""
     named = _NAMED.match(start)
     return (named[1].decode("ascii").lower() if named else "", _PROPER.match(start) is not None)
+
+
+# the names of fields are few, and each is asked for several times
+_remembered_name = lru_cache(maxsize=1024)(_name_before)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,8 +22,6 @@ from mta.mail import ids
 
 _MAC_LETTERS = 20
 _GROUP_LETTERS = 2
-_LETTER = "b"
-_GROUP_LETTER = "g"
 _GROUP_MAC_LETTERS = 18
 KEY_LETTERS = 2
 """Of a key's id, with which tokens begin."""
@@ -129,6 +127,9 @@ class GroupPath:
 class ReturnPaths:
     """Makes and proves the local parts of return paths."""
 
+    LETTER = "b"
+    GROUP_LETTER = "g"
+
     def __init__(self, keyring: Keyring) -> None:
         self._keyring = keyring
         self._macs: dict[str, hmac.HMAC] = {}
@@ -136,7 +137,7 @@ class ReturnPaths:
     def make(self, delivery_id: str) -> str:
         """Return the local part for a delivery, 39 octets."""
         key = self._keyring.newest
-        return _LETTER + key.id + delivery_id + self._mac(key, delivery_id)
+        return self.LETTER + key.id + delivery_id + self._mac(key, delivery_id)
 
     def prove(self, local_part: str) -> str:
         """Return the delivery's id that a local part names.
@@ -147,7 +148,7 @@ class ReturnPaths:
         # only ASCII is folded: Unicode has letters that become ASCII ones, and no host made those of ours
         text = local_part.lower() if local_part.isascii() else ""
         key_id, delivery_id, mac = text[1:3], text[3:19], text[19:]
-        key = self._keyring.find(key_id) if text[:1] == _LETTER else None
+        key = self._keyring.find(key_id) if text[:1] == self.LETTER else None
         if key is None or not hmac.compare_digest(mac, self._mac(key, delivery_id)):
             raise ValueError("not a return path of ours")
         return delivery_id
@@ -162,7 +163,7 @@ class ReturnPaths:
             raise ValueError(f"group {group} is not one of {MAX_GROUPS}")
         key = self._keyring.newest
         named = queue_id + ids.encode(group, _GROUP_LETTERS)
-        return _GROUP_LETTER + key.id + named + self._group_mac(key, named)
+        return self.GROUP_LETTER + key.id + named + self._group_mac(key, named)
 
     def prove_shared(self, local_part: str) -> GroupPath:
         """Return what a local part that `make_shared` made names.
@@ -172,7 +173,7 @@ class ReturnPaths:
         """
         text = local_part.lower() if local_part.isascii() else ""
         key_id, named, mac = text[1:3], text[3:21], text[21:]
-        key = self._keyring.find(key_id) if text[:1] == _GROUP_LETTER else None
+        key = self._keyring.find(key_id) if text[:1] == self.GROUP_LETTER else None
         if key is None or not hmac.compare_digest(mac, self._group_mac(key, named)):
             raise ValueError("not a return path of ours")
         return GroupPath(named[: ids.LENGTH], text)
@@ -194,4 +195,4 @@ class ReturnPaths:
 
 def is_shared(local_part: str) -> bool:
     """Whether a return path that we made is a group's."""
-    return local_part.startswith(_GROUP_LETTER)
+    return local_part.startswith(ReturnPaths.GROUP_LETTER)

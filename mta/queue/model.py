@@ -143,10 +143,6 @@ class Delivery:
         return self.return_path is not None and is_shared(self.return_path.local_part)
 
 
-CONTENT_PIECE = 256 * 1024
-"""Octets of a content that are read, written and sent together."""
-
-
 @dataclass(frozen=True, slots=True)
 class Content:
     """A message's octets: the header section without the blank line behind it, and the body in pieces."""
@@ -154,7 +150,9 @@ class Content:
     header: bytes
     """Each field ends in CRLF."""
     body: tuple[bytes, ...]
-    """Pieces of at most `CONTENT_PIECE` octets."""
+    """Pieces of at most `PIECE` octets."""
+
+    PIECE = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)

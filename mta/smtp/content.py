@@ -7,7 +7,7 @@ not. The checks are searches at the speed of C over pieces as large as they come
 from mta.mail import failures
 from mta.mail.header import MAX_LINE
 from mta.mail.reply import Reply
-from mta.queue.model import CONTENT_PIECE
+from mta.queue.model import Content
 
 CRLF = b"\r\n"
 
@@ -46,7 +46,7 @@ class ContentReader:
         """Why the message cannot be taken; nothing is stored any more."""
 
     def pieces(self) -> tuple[bytes, ...]:
-        """Return what is kept of the content, in pieces of at most `CONTENT_PIECE` octets; nothing if it is refused."""
+        """Return what is kept of the content, in pieces of at most `Content.PIECE` octets; nothing if it is refused."""
         if self._open:
             self._cut()
         return tuple(self._pieces)
@@ -76,7 +76,7 @@ class ContentReader:
             return self.refuse(flaw)
         self._ends_line = text.endswith(CRLF)
         self._open += text if self._keep is None else text[: max(0, self._keep - kept)]
-        while len(self._open) >= CONTENT_PIECE:
+        while len(self._open) >= Content.PIECE:
             self._cut()
         return None
 
@@ -100,5 +100,5 @@ class ContentReader:
 
     def _cut(self) -> None:
         with memoryview(self._open) as view:
-            self._pieces.append(bytes(view[:CONTENT_PIECE]))
-        del self._open[:CONTENT_PIECE]
+            self._pieces.append(bytes(view[: Content.PIECE]))
+        del self._open[: Content.PIECE]

@@ -8,7 +8,7 @@ door that hands nothing on to other servers may take such content, and keep no m
 
 from mta.mail import failures
 from mta.mail.reply import Reply
-from mta.queue.model import CONTENT_PIECE, Content
+from mta.queue.model import Content
 from mta.smtp.content import CRLF, ContentReader
 
 _DOT = b"\r\n."
@@ -86,8 +86,8 @@ def split_header(pieces: tuple[bytes, ...], limit: int) -> Content | Reply:
 
 
 def _nonempty(first: bytes, rest: tuple[bytes, ...]) -> tuple[bytes, ...]:
-    if len(first) > CONTENT_PIECE:
-        return (first[:CONTENT_PIECE], first[CONTENT_PIECE:], *rest)
+    if len(first) > Content.PIECE:
+        return (first[: Content.PIECE], first[Content.PIECE :], *rest)
     return (first, *rest) if first else rest
 
 

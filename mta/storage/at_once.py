@@ -12,16 +12,13 @@ from dataclasses import dataclass
 from itertools import chain
 from operator import itemgetter
 
+from mta.storage.bulk import MOST, PARAMETER
 from mta.storage.rows import Params
 from mta.storage.statements import Statements
-
-MOST = 32
-"""Messages of one step; each number of them is a statement that stays prepared."""
 
 _VIEW = "CREATE TEMP VIEW ordinary_messages AS SELECT "
 _TRIGGER = "CREATE TEMP TRIGGER ordinary_messages_in INSTEAD OF INSERT ON ordinary_messages BEGIN "
 _INSERT = "INSERT INTO ordinary_messages VALUES "
-_NAME = re.compile(r":(\w+)")
 _LIST = re.compile(r"VALUES\s*\((?P<row>[^()]*)\)\s*\Z")
 
 
@@ -47,7 +44,7 @@ class AtOnce:
         self._message = _getter(message, given)
         self._delivery = _getter(delivery)
         self._event = _getter(event)
-        self._no_event = (None,) * len(_NAME.findall(event))
+        self._no_event = (None,) * len(PARAMETER.findall(event))
         columns: list[str] = []
         inserts = [
             _from_view(content, "content", columns, {"id": "NULL"}),
@@ -98,11 +95,11 @@ class AtOnce:
 
 
 def _getter(statement: str, given: dict[str, str] | None = None) -> "itemgetter[Sequence[object]]":
-    return itemgetter(*(name for name in _NAME.findall(statement) if name not in (given or {})))
+    return itemgetter(*(name for name in PARAMETER.findall(statement) if name not in (given or {})))
 
 
 def _from_view(statement: str, kind: str, columns: list[str], given: dict[str, str] | None = None) -> str:
     """Return a statement whose parameters are columns of the row that a trigger is for, and add them to the columns."""
     known = given or {}
-    columns += [f"{kind}_{name}" for name in _NAME.findall(statement) if name not in known]
-    return _NAME.sub(lambda found: known.get(found[1]) or f"NEW.{kind}_{found[1]}", statement)
+    columns += [f"{kind}_{name}" for name in PARAMETER.findall(statement) if name not in known]
+    return PARAMETER.sub(lambda found: known.get(found[1]) or f"NEW.{kind}_{found[1]}", statement)

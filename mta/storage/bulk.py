@@ -16,7 +16,8 @@ MOST = 32
 """Rows of one step; each number of them is a statement that stays prepared."""
 
 _ROW = re.compile(r"(?<=VALUES)\s*\([^()]*\)")
-_NAME = re.compile(r":(\w+)")
+PARAMETER = re.compile(r":(\w+)")
+"""A statement's named parameter."""
 
 
 class Bulk:
@@ -29,12 +30,12 @@ class Bulk:
             ValueError: it is no such statement.
         """
         rows = _ROW.findall(statement)
-        names = _NAME.findall(rows[0]) if len(rows) == 1 else []
-        if len(names) < 2 or len(names) != len(_NAME.findall(statement)):
+        names = PARAMETER.findall(rows[0]) if len(rows) == 1 else []
+        if len(names) < 2 or len(names) != len(PARAMETER.findall(statement)):
             raise ValueError(f"no statement of one row of parameters: {statement}")
         self._values = itemgetter(*names)
         before, _, behind = statement.partition(rows[0])
-        row = _NAME.sub("?", rows[0])
+        row = PARAMETER.sub("?", rows[0])
         self._texts = [before + ",".join([row] * count) + behind for count in range(1, MOST + 1)]
 
     def run(self, connection: sqlite3.Connection, rows: Sequence[Params]) -> None:

@@ -240,11 +240,11 @@ class _Work:
 
     def __init__(self, parcel: Parcel, thread: ThreadPoolExecutor) -> None:
         self.parcel = parcel
-        self._labourer = thread
+        self._thread = thread
 
     async def run(self, work: Callable[[], T]) -> T:
         """Do something with the parcel on its thread."""
-        return await asyncio.get_running_loop().run_in_executor(self._labourer, work)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     async def pages(self) -> AsyncIterator[Sequence[Copy]]:
         """Yield what is in the parcel, some messages at a time."""

@@ -11,7 +11,7 @@ from mta.errors import UsedUp
 from mta.events import Event
 from mta.mail.ids import first_at
 from mta.queue.duplicates import Remainder
-from mta.queue.model import CONTENT_PIECE, MOVES, Claimed, Content, Delivery, Message, NewMessage, State
+from mta.queue.model import MOVES, Claimed, Content, Delivery, Message, NewMessage, State
 from mta.queue.settle import Settled
 from mta.queue.store import Accepted
 from mta.storage.allowance import Allowances
@@ -340,7 +340,7 @@ def _is_ordinary(left: Remainder) -> bool:
 
 
 def _fits_one_row(content: Content) -> bool:
-    return len(content.header) + sum(map(len, content.body)) <= CONTENT_PIECE
+    return len(content.header) + sum(map(len, content.body)) <= Content.PIECE
 
 
 def _rows_of(content: Content) -> Iterator[bytes]:
@@ -355,8 +355,8 @@ def _rows_of(content: Content) -> Iterator[bytes]:
 def _cut(body: Iterable[bytes]) -> Iterator[bytes]:
     """Cut pieces that are too large for one row."""
     for piece in body:
-        for start in range(0, len(piece), CONTENT_PIECE):
-            yield piece[start : start + CONTENT_PIECE]
+        for start in range(0, len(piece), Content.PIECE):
+            yield piece[start : start + Content.PIECE]
 
 
 def _give_back(connection: sqlite3.Connection) -> bool:

@@ -106,15 +106,15 @@ class Writer:
         self._waiting = 0
         self._closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._labourer: threading.Thread | None = None
+        self._thread: threading.Thread | None = None
         # the thread's own
         self._rest: list[_Job] = []
         self._connection: sqlite3.Connection | None = None
 
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
-        self._labourer = threading.Thread(target=self._work, args=(self._loop,), name="mta-writer", daemon=True)
-        self._labourer.start()
+        self._thread = threading.Thread(target=self._work, args=(self._loop,), name="mta-writer", daemon=True)
+        self._thread.start()
         return self
 
     async def __aexit__(
@@ -163,12 +163,12 @@ class Writer:
 
     async def close(self) -> None:
         """Carry out what waits, close the connection, end the thread."""
-        if self._labourer is None or self._closed:
+        if self._thread is None or self._closed:
             return
         self._closed = True
         self._pass_on()
         self._jobs.put(None)
-        await asyncio.to_thread(self._labourer.join)
+        await asyncio.to_thread(self._thread.join)
 
     def _pass_on(self) -> None:
         if self._handed_in:

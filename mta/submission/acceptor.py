@@ -48,7 +48,7 @@ class Submission:
     login: Login
     envelope: Envelope
     pieces: tuple[bytes, ...]
-    """Header, blank line and body, dot-stuffing undone, in pieces of at most `CONTENT_PIECE` octets."""
+    """Header, blank line and body, dot-stuffing undone, in pieces of at most `Content.PIECE` octets."""
     client: Client
     authenticated: bool = True
     """Whether the client has proved who it is; else it is trusted because of where it is."""

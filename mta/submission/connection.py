@@ -65,6 +65,7 @@ class Connection(Session):
 
     role: ClassVar[str] = ROLE
     line_limits: ClassVar[Mapping[str, int]] = {"MAIL": MAX_MAIL_LINE, "RCPT": MAX_RCPT_LINE, "AUTH": MAX_AUTH_LINE}
+    _dialogue: SubmissionDialogue
 
     def __init__(self, services: Services, kind: Kind, hall: Hall) -> None:
         dialogue = SubmissionDialogue(
@@ -79,7 +80,6 @@ class Connection(Session):
             ),
         )
         super().__init__(services.settings, kind, hall, dialogue, services.incident, services.counts)
-        self._said = dialogue
         self._services = services
         self._hall = hall
         self._is_accepting = False
@@ -102,7 +102,7 @@ class Connection(Session):
     @property
     def account(self) -> str | None:
         """As whose client it sends; None: it has not logged in."""
-        acting = self._said.acting
+        acting = self._dialogue.acting
         return None if acting is None else acting.account.name
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -115,7 +115,7 @@ class Connection(Session):
 
     async def smtp_AUTH(self, arg: str) -> None:
         """RFC 4954 §4."""
-        if refusal := self._said.may_log_in():
+        if refusal := self._dialogue.may_log_in():
             return self._answer("AUTH", refusal)
         applicant = Applicant(self.peer_address, end_point_at(self.tls), self._left)
         login = await log_in(self._services.authenticator, arg, applicant, self._ask)
@@ -124,7 +124,7 @@ class Connection(Session):
                 self._services.counts.auth_failed()
             return self._answer("AUTH", login)
         self._take_seat(login.account)
-        self._said.login = login
+        self._dialogue.login = login
         return self._answer("AUTH", failures.AUTHENTICATED)
 
     async def _ask(self, challenge: Reply) -> str | Reply:
@@ -137,44 +137,44 @@ class Connection(Session):
         return failures.BAD_ENCODING if text is None else text
 
     async def _mail(self, argument: str) -> Reply:
-        if self._said.login is None:
+        if self._dialogue.login is None:
             self._trust()
-        reply = self._said.mail(argument)
+        reply = self._dialogue.mail(argument)
         if not reply.is_positive:
             return reply
         account = self._login.account
         # what waits for its release is counted then: how much is left now says nothing of it
-        if account.rate is None or self._said.release_at is not None:
+        if account.rate is None or self._dialogue.release_at is not None:
             return reply
         try:
             left = await self._services.allowance.remaining(account.name, account.rate)
         except StoreUnavailable:
-            self._said.reset()
+            self._dialogue.reset()
             return failures.STORE_UNAVAILABLE
-        return self._said.allow(left) or reply
+        return self._dialogue.allow(left) or reply
 
     async def _rcpt(self, argument: str) -> Reply:
-        recipient = self._said.rcpt(argument)
+        recipient = self._dialogue.rcpt(argument)
         if isinstance(recipient, Reply):
             return recipient
         try:
             suppression = await self._services.gate.suppressed(self._login.account.name, recipient.mailbox)
         except StoreUnavailable:
             return failures.STORE_UNAVAILABLE
-        return self._said.add(recipient) if suppression is None else failures.suppressed(str(suppression))
+        return self._dialogue.add(recipient) if suppression is None else failures.suppressed(str(suppression))
 
     def _content_reader(self, kind: type[Reader]) -> Reader:
         settings = self._services.settings
-        return kind(self._said.max_message_size, take_long_lines=settings.take_long_lines)
+        return kind(self._dialogue.max_message_size, take_long_lines=settings.take_long_lines)
 
     async def _take(self, content: ContentReader) -> Reply:
         submission = Submission(
             self._login,
-            self._said.envelope(),
+            self._dialogue.envelope(),
             content.pieces(),
             self._client(),
-            authenticated=self._said.login is not None,
-            extended=self._said.extended,
+            authenticated=self._dialogue.login is not None,
+            extended=self._dialogue.extended,
         )
         self._is_accepting = True
         try:
@@ -187,17 +187,17 @@ class Connection(Session):
     @property
     def _login(self) -> Login:
         """Whose transaction is open."""
-        if self._said.sender is None:
+        if self._dialogue.sender is None:
             raise ValueError("a transaction of a client that has not logged in")
-        return self._said.sender
+        return self._dialogue.sender
 
     def _trust(self) -> None:
         """Let the client act as the account of its network, if it is from one that is trusted now."""
-        before = self._said.trusted
+        before = self._dialogue.trusted
         trusted = self._services.authenticator.trusted_login(self.peer_address)
         if trusted is not None and (before is None or before.account.name != trusted.account.name):
             self._take_seat(trusted.account)
-        self._said.trusted = trusted
+        self._dialogue.trusted = trusted
 
     def _take_seat(self, account: Account) -> None:
         """Count the client as one of an account's.

@@ -8,7 +8,7 @@ from mta.demo.receiver import Behaviour, Extension, Receiver
 from mta.mail.address import Mailbox
 from mta.mail.envelope import BodyType, Notify, Recipient, Return
 from mta.mail.outcome import Bounced, Deferred, Delivered, Outcome
-from mta.queue.model import CONTENT_PIECE
+from mta.queue.model import Content
 from mta.queue.seams import Host, Letter, Site
 from tests.delivery.lenient import Lenient
 from tests.delivery.world import (
@@ -200,7 +200,7 @@ async def test_content_arrives_octet_for_octet(body: tuple[bytes, ...], sink: Re
 
 async def test_five_megabytes_arrive_octet_for_octet(sink: Receiver) -> None:
     octets = b"".join(b"%07d %s\r\n.x\r\n" % (number, b"." * 64) for number in range(65_000))
-    pieces = tuple(octets[start : start + CONTENT_PIECE] for start in range(0, len(octets), CONTENT_PIECE))
+    pieces = tuple(octets[start : start + Content.PIECE] for start in range(0, len(octets), Content.PIECE))
     assert isinstance(await _send(sink, letter(body=pieces)), Delivered)
     assert sink.messages[0].content == SIGNATURE + HEADER + b"\r\n" + octets
 

@@ -10,7 +10,7 @@ import pytest
 
 from mta.delivery.transport import SmtpTransport
 from mta.mail.outcome import Bounced, Deferred, Delivered, Outcome
-from mta.queue.model import CONTENT_PIECE
+from mta.queue.model import Content
 from mta.queue.seams import Host, Letter, Site
 from tests.delivery.peer import Peer
 from tests.delivery.world import HEADER, SHORT, SIGNATURE, letter, ours, settings, transport
@@ -18,7 +18,7 @@ from tests.fakes.clock import FakeClock
 
 CHUNKS = ("PIPELINING", "CHUNKING", "8BITMIME", "SIZE 100000000")
 OCTETS = b"".join(b"%07d %s\r\n.x\r\n" % (number, b"." * 64) for number in range(20_000))
-LARGE = tuple(OCTETS[start : start + CONTENT_PIECE] for start in range(0, len(OCTETS), CONTENT_PIECE))
+LARGE = tuple(OCTETS[start : start + Content.PIECE] for start in range(0, len(OCTETS), Content.PIECE))
 
 
 def _site(peer: Peer) -> Site:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from mta.mail import failures
 from mta.mail.reply import Reply
-from mta.queue.model import CONTENT_PIECE, Content
+from mta.queue.model import Content
 from mta.smtp.data import DataReader, split_header
 
 
@@ -111,7 +111,7 @@ def test_pieces_are_as_large_as_rows_may_be() -> None:
     content = (b"x" * 98 + b"\r\n") * 10_000
     pieces = read(content + b".\r\n", list(range(0, 10**6, 65536))).pieces()
     assert b"".join(pieces) == content
-    assert [len(piece) for piece in pieces] == [CONTENT_PIECE, CONTENT_PIECE, CONTENT_PIECE, 10**6 - 3 * CONTENT_PIECE]
+    assert [len(piece) for piece in pieces] == [Content.PIECE, Content.PIECE, Content.PIECE, 10**6 - 3 * Content.PIECE]
 
 
 @given(
@@ -154,7 +154,7 @@ def test_hostile_contents_take_linear_time(unit: bytes) -> None:
         ((b"\r\n", b"body\r\n"), b"", (b"body\r\n",)),
         ((b"A: b\r\n\r", b"\nbody", b"more"), b"A: b\r\n", (b"body", b"more")),
         ((b"A: b", b"\r\n", b"\r\nbody"), b"A: b\r\n", (b"body",)),
-        ((b"x" * 90 + b"\r\n\r\n" + b"y" * CONTENT_PIECE + b"z",), b"x" * 90 + b"\r\n", (b"y" * CONTENT_PIECE, b"z")),
+        ((b"x" * 90 + b"\r\n\r\n" + b"y" * Content.PIECE + b"z",), b"x" * 90 + b"\r\n", (b"y" * Content.PIECE, b"z")),
     ],
 )
 def test_the_header_ends_at_the_first_blank_line(

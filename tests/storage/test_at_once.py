@@ -1,6 +1,5 @@
 """Many messages in one step: all their rows, each with its own octets, or none."""
 
-import random
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -11,7 +10,8 @@ import pytest
 
 from mta.events import Event, EventType
 from mta.queue.model import NewMessage
-from mta.storage.at_once import MOST, AtOnce, Ordinary
+from mta.storage.at_once import AtOnce, Ordinary
+from mta.storage.bulk import MOST
 from mta.storage.connect import connect, prepare
 from mta.storage.rows import delivery_params, event_params, message_params
 from mta.storage.statements import Statements
@@ -99,7 +99,7 @@ def test_of_a_step_with_a_mistake_nothing_is_written(connection: sqlite3.Connect
     letters = Letters(CLOCK)
     some = [ordinary(letters, number)[1] for number in range(3)]
     with pytest.raises(sqlite3.IntegrityError):
-        AtOnce(Statements.load()).run(connection, [*some, some[random.Random(1).randrange(3)]])
+        AtOnce(Statements.load()).run(connection, [*some, some[1]])
     for table in ("messages", "contents", "deliveries", "events"):
         assert connection.execute("SELECT count(*) FROM " + table).fetchone()[0] == 0
 
