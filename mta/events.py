@@ -5,10 +5,11 @@ body, a secret or a header.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
+
+from msgspec import Struct, field
 
 from mta.mail.outcome import Try
 from mta.mail.reply import Reply
@@ -55,8 +56,7 @@ class EventType(StrEnum):
     """Hard bounces at a site leave their usual ratio by far: they suppress nobody for now."""
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(Struct, frozen=True):
     """One fact. What does not apply is None."""
 
     id: str
@@ -85,8 +85,6 @@ class Event:
     """The client's own JSON, as it came."""
     detail: Mapping[str, str | int | float | bool | None] = field(default_factory=dict)
     """What one type alone has: sizes, reasons, who did it."""
-    _text: list[str] = field(default_factory=list, init=False, repr=False, compare=False)
-    """Its JSON, once somebody needed it: see `events_json.event_to_text`."""
 
 
 class Observer(Protocol):

@@ -8,12 +8,15 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
+
 from mta.events import Event, EventType
 from mta.mail.outcome import TlsUse, Try
 from mta.mail.reply import EnhancedStatus, Reply
 
-# made once: `json.dumps` makes one a call when it is told of separators
-_JSON = json.JSONEncoder(separators=(",", ":"))
+# writes what is in ASCII anyway; a tenth of the other's time
+_FAST = msgspec.json.Encoder()
+_ASCII = json.JSONEncoder(separators=(",", ":"))
 
 _PLAIN = (
     "account",
@@ -53,10 +56,13 @@ def event_to_json(event: Event) -> dict[str, Any]:
 
 
 def event_to_text(event: Event) -> str:
-    """Return an event as JSON text, in ASCII. It is made once, whoever asks first."""
-    if not event._text:
-        event._text.append(_JSON.encode(event_to_json(event)))
-    return event._text[0]
+    """Return an event as JSON text, in ASCII."""
+    data = event_to_json(event)
+    try:
+        octets = _FAST.encode(data)
+    except UnicodeEncodeError:  # half of a surrogate pair, which only an escape can write
+        return _ASCII.encode(data)
+    return octets.decode("ascii") if octets.isascii() else _ASCII.encode(data)
 
 
 def event_from_json(data: Mapping[str, Any]) -> Event:

@@ -4,12 +4,12 @@ import io
 import json
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from mta.bounces.dsn import DsnFacts, compose
 from mta.delivery.esmtp import Offers, rcpt_command

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from types import MappingProxyType
 
+from msgspec import Struct
+
 from mta.accounts.networks import IpNetwork, is_within
 from mta.accounts.scram import Verifier
 
@@ -79,8 +81,7 @@ class Account:
         return not self.allow_from or is_within(address, self.allow_from)
 
 
-@dataclass(frozen=True, slots=True)
-class Login:
+class Login(Struct, frozen=True):
     """Whom a login name means: an account, and the stream if the name fixes it."""
 
     account: Account

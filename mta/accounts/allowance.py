@@ -9,9 +9,10 @@ restart forgets them, is left to the store.
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Self
+
+from msgspec import Struct
 
 from mta.accounts.account import Rate
 from mta.mail.address import ReversePath
@@ -26,8 +27,7 @@ SHORTEST = timedelta(milliseconds=50)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-@dataclass(frozen=True, slots=True)
-class DuplicateKey:
+class DuplicateKey(Struct, frozen=True):
     """By what a message that is submitted again is recognised, and for how long. Its recipients are no part of it."""
 
     digest: bytes
@@ -56,8 +56,7 @@ class DuplicateKey:
         return cls(digest.digest(), window)
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
+class Terms(Struct, frozen=True):
     """What an acceptance is subject to. All of it is decided where the message is written, in the same transaction."""
 
     rate: Rate | None = None
@@ -72,8 +71,7 @@ class Terms:
         return self.rate is not None or self.first_time_per_day > 0 or self.duplicate is not None
 
 
-@dataclass(frozen=True, slots=True)
-class Use:
+class Use(Struct, frozen=True):
     """What was used of an allowance in one stretch."""
 
     last_at: datetime

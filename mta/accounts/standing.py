@@ -5,10 +5,11 @@ looked into it. Counting begins anew then: an `epoch` is a span between two such
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
+
+from msgspec import Struct
 
 from mta.events import Event
 from mta.reputation.rates import Evidence, Judgement, Measure, Tally
@@ -22,8 +23,7 @@ class State(StrEnum):
     SUSPENDED = "suspended"
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(Struct, frozen=True):
     """One stream of one account."""
 
     account: str

@@ -17,6 +17,8 @@ from email.errors import MessageError
 from email.header import decode_header
 from email.utils import format_datetime
 
+from msgspec import Struct
+
 from mta.bounces.wording import Explanation, explain, span
 from mta.mail.address import Mailbox
 from mta.mail.envelope import BodyType, Recipient, Return
@@ -35,8 +37,7 @@ _MESSAGE_ID = re.compile(r"<[!-;=?-~]{1,240}>")
 _BARE = re.compile(rb"\r(?!\n)|(?<!\r)\n|\0")
 
 
-@dataclass(frozen=True, slots=True)
-class DsnFacts:
+class DsnFacts(Struct, frozen=True):
     """Everything that a notification about one delivery tells."""
 
     hostname: str

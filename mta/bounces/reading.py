@@ -5,7 +5,8 @@ person's, and `other`. Nothing in here decides whether a report is genuine.
 """
 
 import re
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from mta.bounces import answers, arf, notification, prose, status_report
 from mta.bounces.classify import Classifier

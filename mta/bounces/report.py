@@ -4,8 +4,9 @@ How a report is read is `reading`'s business, what a refusal means is `classify`
 changes is decided elsewhere: everything in these values was written by a stranger.
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 from mta.mail.header import Header
 from mta.mail.reply import EnhancedStatus
@@ -66,8 +67,7 @@ class Action(StrEnum):
     EXPANDED = "expanded"
 
 
-@dataclass(frozen=True, slots=True)
-class Classification:
+class Classification(Struct, frozen=True):
     """What a refusal means. Both None: no rule knows it."""
 
     reason: Reason | None = None
@@ -77,8 +77,7 @@ class Classification:
 UNKNOWN = Classification()
 
 
-@dataclass(frozen=True, slots=True)
-class ReportedRecipient:
+class ReportedRecipient(Struct, frozen=True):
     """One recipient of ours, as a report names it."""
 
     address: str
@@ -92,8 +91,7 @@ class ReportedRecipient:
     remote_mta: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Feedback:
+class Feedback(Struct, frozen=True):
     """What a feedback report says of itself (RFC 5965 §3); None where it says nothing."""
 
     feedback_type: str
@@ -106,8 +104,7 @@ class Feedback:
 NO_HEADER = Header(())
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(Struct, frozen=True):
     """One message that came back."""
 
     kind: Kind

@@ -5,9 +5,10 @@ is not canonical is not sent at all.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from itertools import chain
 from typing import Self
+
+from msgspec import Struct
 
 from mta.mail.envelope import BodyType
 from mta.queue.seams import Letter
@@ -17,8 +18,7 @@ _JOIN = 64 * 1024
 """A small message goes out in one write."""
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
+class Shape(Struct, frozen=True):
     """What a letter's octets demand of a host."""
 
     size: int

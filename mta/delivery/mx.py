@@ -5,7 +5,9 @@ import ipaddress
 import random
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from mta.delivery.limits import Families
 from mta.delivery.providers import Providers
@@ -46,8 +48,7 @@ class Route:
         return _fits(self.pattern, domain)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class MxSite(Site):
+class MxSite(Site, frozen=True, eq=False):
     """A site found through DNS: the same site for every domain with these hosts, in whatever order dice put them."""
 
     def __eq__(self, other: object) -> bool:

@@ -1,6 +1,6 @@
 """Our own replies about hosts, with what happened behind the text that operators search for."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from mta.mail.reply import MAX_TEXT, Reply, clean
 

@@ -8,8 +8,9 @@ knows, who hears of each transaction in which 354 came in its place.
 
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
-from dataclasses import replace
 from typing import NoReturn
+
+from msgspec.structs import replace
 
 from mta.delivery import mishap
 from mta.delivery.content import Shape, blocks, chunks

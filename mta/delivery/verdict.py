@@ -1,7 +1,9 @@
 """What came of one connection, and what that means for the delivery: the rules, apart from all speaking."""
 
-from dataclasses import dataclass, replace
 from enum import StrEnum
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from mta.delivery.replies import told
 from mta.delivery.tls_failure import TlsFailure
@@ -27,8 +29,7 @@ class Stage(StrEnum):
     DOT = "dot"
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Struct, frozen=True):
     """How far one connection got, and the reply that decided."""
 
     stage: Stage

@@ -4,8 +4,10 @@ must prove in `policies`.
 """
 
 from collections.abc import Callable, Coroutine, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
+
+from msgspec.structs import replace
 
 from mta.clock import Clock
 from mta.delivery import mishap

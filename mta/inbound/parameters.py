@@ -4,7 +4,9 @@ A blank before the path is forgiven: some old hosts send one, and what they brin
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from mta.mail import failures
 from mta.mail.address import MAX_PATH
@@ -16,8 +18,7 @@ MAX_MAIL_LINE = MAX_LINE + MAIL_ROOM
 MAX_RCPT_LINE = MAX_LINE + SMTPUTF8_ROOM
 
 
-@dataclass(frozen=True, slots=True)
-class MailArguments:
+class MailArguments(Struct, frozen=True):
     """What MAIL said."""
 
     reverse_path: str

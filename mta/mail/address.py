@@ -6,11 +6,11 @@ them; this grammar refuses them.
 """
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Self
 
 import idna
+from msgspec import Struct
 
 _ATEXT = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\-]"
 _UTF8 = r"[^\x00-\x7f]"
@@ -69,8 +69,7 @@ def _domain(text: str) -> str:
     return name.lower()
 
 
-@dataclass(frozen=True, slots=True)
-class Mailbox:
+class Mailbox(Struct, frozen=True):
     """A local part and a domain (RFC 5321 §4.1.2)."""
 
     local_part: str
@@ -107,8 +106,7 @@ class Mailbox:
         return cls(_least_quoted(local_part), parse_domain(domain))
 
 
-@dataclass(frozen=True, slots=True)
-class ReversePath:
+class ReversePath(Struct, frozen=True):
     """The argument of MAIL FROM: a mailbox, or null for notifications (RFC 5321 §4.5.5)."""
 
     mailbox: Mailbox | None
@@ -131,8 +129,7 @@ class ReversePath:
         return cls(None) if text == "<>" else cls(_in_brackets(text, utf8=utf8))
 
 
-@dataclass(frozen=True, slots=True)
-class ForwardPath:
+class ForwardPath(Struct, frozen=True):
     """The argument of RCPT TO: a mailbox. Source routes are refused (RFC 5321 §3.6.1 lets us ignore or refuse them)."""
 
     mailbox: Mailbox

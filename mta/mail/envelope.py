@@ -1,8 +1,9 @@
 """The envelope of a message: reverse-path, recipients, and what a client said of them (RFC 5321 §3.3, RFC 3461 §4)."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+
+from msgspec import Struct
 
 from mta.mail.address import Mailbox, ReversePath
 
@@ -35,8 +36,7 @@ DEFAULT_NOTIFY = frozenset({Notify.FAILURE, Notify.DELAY})
 """What a client hears of that said nothing (RFC 3461 §4.1 leaves delays to us)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Recipient:
+class Recipient(Struct, frozen=True):
     """One forward-path with its DSN parameters."""
 
     mailbox: Mailbox
@@ -45,8 +45,7 @@ class Recipient:
     """Original recipient as `type;address`, xtext decoded (RFC 3461 §4.2)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+class Envelope(Struct, frozen=True):
     """What MAIL and RCPT said."""
 
     reverse_path: ReversePath

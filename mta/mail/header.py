@@ -6,9 +6,10 @@ the rest stays the octets that came. Every field of ours goes through `field`, w
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Self
+
+from msgspec import Struct
 
 MAX_LINE = 998
 """Octets of a line without CRLF (RFC 5322 §2.1.1)."""
@@ -24,8 +25,7 @@ _LONGEST = 80
 """Octets of a name, with its colon, that is remembered."""
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(Struct, frozen=True):
     """One field with its folding and its final CRLF. Junk without a colon is a field without a name."""
 
     raw: bytes
@@ -66,8 +66,7 @@ def _name_before(start: bytes) -> tuple[str, bool]:
 _remembered_name = lru_cache(maxsize=1024)(_name_before)
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(Struct, frozen=True):
     """A header section."""
 
     fields: tuple[Field, ...]

@@ -11,10 +11,11 @@ excuse no foreign From, by which alone receivers judge a message.
 import ipaddress
 import json
 import re
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.utils import format_datetime
 from functools import lru_cache
+
+from msgspec import Struct
 
 from mta.mail import failures
 from mta.mail.address import Mailbox, parse_domain
@@ -43,8 +44,7 @@ _SPAN = re.compile(r"([0-9]{1,6})([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
-@dataclass(frozen=True, slots=True)
-class Circumstances:
+class Circumstances(Struct, frozen=True):
     """How a message came, for its trace field."""
 
     queue_id: str
@@ -61,8 +61,7 @@ class Circumstances:
     """The client's IP address where it may be shown; None: it is nobody's business (RFC 6409 §8 leaves it to us)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Control:
+class Control(Struct, frozen=True):
     """What the client's control fields say."""
 
     stream: str | None = None
@@ -77,8 +76,7 @@ class Control:
     """What is to be learnt of the recipients: `opens`, `clicks`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Intake:
+class Intake(Struct, frozen=True):
     """A header section as it goes into the queue, and what was read in it."""
 
     header: Header

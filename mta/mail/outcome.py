@@ -3,14 +3,14 @@
 What a remote host does is never an exception outside the delivery package.
 """
 
-from dataclasses import dataclass, field
 from datetime import timedelta
+
+from msgspec import Struct, field
 
 from mta.mail.reply import Reply
 
 
-@dataclass(frozen=True, slots=True)
-class TlsUse:
+class TlsUse(Struct, frozen=True):
     """The TLS of one connection: its version, cipher, and the policy it met. Also that there was none, and why."""
 
     version: str
@@ -31,8 +31,7 @@ class TlsUse:
         return bool(self.version)
 
 
-@dataclass(frozen=True, slots=True)
-class Try:
+class Try(Struct, frozen=True):
     """One host tried in an attempt: how far it went and what it said."""
 
     host: str
@@ -48,8 +47,7 @@ class Try:
     duration: timedelta = timedelta(0)
 
 
-@dataclass(frozen=True, slots=True)
-class Delivered:
+class Delivered(Struct, frozen=True):
     """A host took responsibility (RFC 5321 §6.1)."""
 
     reply: Reply
@@ -58,8 +56,7 @@ class Delivered:
     """It took over our duty to tell the sender, too: it offers DSN (RFC 3461 §5.2.1)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Deferred:
+class Deferred(Struct, frozen=True):
     """Not now: to be tried again."""
 
     reply: Reply
@@ -68,8 +65,7 @@ class Deferred:
     """The final dot was sent and its reply did not arrive (RFC 1047)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Bounced:
+class Bounced(Struct, frozen=True):
     """Never in this form."""
 
     reply: Reply

@@ -6,8 +6,9 @@ it can go into a log, a DSN or a header of ours.
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Self
+
+from msgspec import Struct
 
 MAX_TEXT = 2000
 """Characters of a reply's text that are kept; Postfix keeps about as much."""
@@ -21,8 +22,7 @@ _STATUS = re.compile(r"([245])\.([0-9]{1,3})\.([0-9]{1,3})(?=\s|$)")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
-@dataclass(frozen=True, slots=True)
-class EnhancedStatus:
+class EnhancedStatus(Struct, frozen=True):
     """Class, subject and detail (RFC 3463 §2)."""
 
     klass: int
@@ -45,8 +45,7 @@ class EnhancedStatus:
         return cls(int(match[1]), int(match[2]), int(match[3]))
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(Struct, frozen=True):
     """One reply, of one or several lines."""
 
     code: int

@@ -4,10 +4,10 @@ import base64
 import hashlib
 import hmac
 import json
-from dataclasses import dataclass
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
+from msgspec import Struct
 
 from mta.mail.token import KEY_LETTERS, Key, Keyring
 
@@ -19,8 +19,7 @@ _MAX_REPORT_TOKEN = 2000
 _JSON = json.JSONEncoder(ensure_ascii=False)
 
 
-@dataclass(frozen=True, slots=True)
-class ReportClaim:
+class ReportClaim(Struct, frozen=True):
     """What a report token says: enough to act when the delivery's rows are gone."""
 
     delivery_id: str

@@ -7,9 +7,12 @@ the dispatcher's business, writing the ledger's.
 import logging
 import random
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from mta.accounts.standing import Standing
 from mta.clock import Clock
@@ -63,8 +66,7 @@ class Judge:
     dice: random.Random
 
 
-@dataclass(frozen=True, slots=True)
-class Made:
+class Made(Struct, frozen=True):
     """What became of a leased delivery."""
 
     settlement: Settlement

@@ -10,6 +10,8 @@ addresses were never delivered to. Deliveries bounce all the same. Where it is k
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 
+from msgspec import Struct
+
 RECENT = 50
 """Results by which a site is judged."""
 LEAST_HARD = 10
@@ -30,8 +32,7 @@ _SITES = 5000
 _RECIPIENTS = 50_000
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+class Opened(Struct, frozen=True):
     """Why a breaker opened."""
 
     site: str
@@ -43,8 +44,7 @@ class Opened:
     usual: float
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(Struct, frozen=True):
     """What became of a delivery at a site."""
 
     site: str

@@ -12,8 +12,9 @@ import asyncio
 import logging
 import random
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import timedelta
+
+from msgspec.structs import replace
 
 from mta.clock import Clock
 from mta.errors import StoreUnavailable

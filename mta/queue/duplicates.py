@@ -4,14 +4,15 @@ Which recipients these are is the store's to know.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from mta.events import Event, EventType
 from mta.queue.model import NewMessage
 
 
-@dataclass(frozen=True, slots=True)
-class Remainder:
+class Remainder(Struct, frozen=True):
     """A message without the recipients that have it already."""
 
     new: NewMessage

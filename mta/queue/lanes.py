@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from msgspec import Struct
+
 from mta.queue.model import Pause, PauseScope, Stream
 
 BULK_PART = 0.1
@@ -25,8 +27,7 @@ _MOST_OWED = 50.0
 """Claims that bulk may be owed: what it missed in a night of transactional mail does not come back in a morning."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Lane:
+class Lane(Struct, frozen=True, order=True):
     """The deliveries of one account's stream."""
 
     stream: Stream

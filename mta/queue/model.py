@@ -10,10 +10,11 @@ Guarantees, state by state, and what a crash in each costs:
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
+
+from msgspec import Struct, field
 
 from mta.accounts.allowance import Terms
 from mta.mail.address import Mailbox, ReversePath
@@ -72,8 +73,7 @@ class Stream(StrEnum):
     BULK = "bulk"
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(Struct, frozen=True):
     """Everything about an accepted message but its octets."""
 
     id: str
@@ -107,8 +107,7 @@ class Message:
     """Given up at this time, whatever the schedule says."""
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(Struct, frozen=True):
     """One message to one recipient."""
 
     id: str
@@ -143,8 +142,7 @@ class Delivery:
         return self.return_path is not None and is_shared(self.return_path.local_part)
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
+class Content(Struct, frozen=True):
     """A message's octets: the header section without the blank line behind it, and the body in pieces."""
 
     header: bytes
@@ -155,8 +153,7 @@ class Content:
     PIECE = 256 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class NewMessage:
+class NewMessage(Struct, frozen=True):
     """A message on its way into the store."""
 
     message: Message
@@ -168,8 +165,7 @@ class NewMessage:
     """What its acceptance is subject to; None: nothing, as for what we write ourselves."""
 
 
-@dataclass(frozen=True, slots=True)
-class Claimed:
+class Claimed(Struct, frozen=True):
     """A delivery leased to this worker, with its message."""
 
     message: Message
@@ -190,8 +186,7 @@ class PauseScope(StrEnum):
     SITE = "site"
 
 
-@dataclass(frozen=True, slots=True)
-class Pause:
+class Pause(Struct, frozen=True):
     """An operator's word that something is not to be delivered for now. What is accepted meanwhile waits."""
 
     id: str
@@ -206,8 +201,7 @@ class Pause:
 _DOMAIN = "domain "
 
 
-@dataclass(frozen=True, slots=True)
-class SiteRest:
+class SiteRest(Struct, frozen=True):
     """A site that is left alone for a while, because attempts there fail for reasons that are not one mail's. Or a
     domain that cannot be looked up, so that nobody knows its site."""
 

@@ -2,8 +2,9 @@
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime
+
+from msgspec.structs import replace
 
 from mta.bounces.dsn import DsnFacts, DsnMessage, compose
 from mta.dkim.body_hash import RelaxedBodyHash

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from msgspec import Struct
+
 from mta.events import Event
 from mta.queue.model import Delivery, Message
 from mta.reputation.suppression import Suppression
@@ -25,8 +27,7 @@ class Member:
     """The mailbox as it was accepted."""
 
 
-@dataclass(frozen=True, slots=True)
-class ReturnNote:
+class ReturnNote(Struct, frozen=True):
     """One report, for the list of what came back. At most one of each kind is kept for a delivery."""
 
     id: str

@@ -8,8 +8,9 @@ import asyncio
 import logging
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
 from datetime import timedelta
+
+from msgspec.structs import replace
 
 from mta.bounces.processor import Effect
 from mta.bounces.report import UNKNOWN, Action, Hardness, Report, ReportedRecipient

@@ -1,8 +1,9 @@
 """What the dispatcher needs of the world outside: a way to a domain, a way to hand over a letter, and a signature."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from mta.mail.address import Mailbox
 from mta.mail.envelope import Recipient
@@ -10,8 +11,7 @@ from mta.mail.outcome import Bounced, Deferred, Outcome
 from mta.queue.model import Content, Message
 
 
-@dataclass(frozen=True, slots=True)
-class Site:
+class Site(Struct, frozen=True):
     """Hosts that share an MX set: limits and connections are theirs together, whatever the recipient's domain."""
 
     name: str
@@ -22,8 +22,7 @@ class Site:
     """Relays of the operator for when all hosts cannot be reached, or refuse us."""
 
 
-@dataclass(frozen=True, slots=True)
-class Host:
+class Host(Struct, frozen=True):
     """One host of a site. Its addresses are looked up when it is tried."""
 
     name: str
@@ -49,8 +48,7 @@ class Host:
         return f"Host({self.name!r}, {self.port})"
 
 
-@dataclass(frozen=True, slots=True)
-class Hold:
+class Hold(Struct, frozen=True):
     """The operator wants mail for this domain kept."""
 
     reason: str
@@ -68,8 +66,7 @@ class Router(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Letter:
+class Letter(Struct, frozen=True):
     """One transaction, ready to be spoken: with one recipient, but for a batch."""
 
     message: Message

@@ -1,8 +1,9 @@
 """What one attempt means for one delivery. A function, so that it is tested as a table; the store makes it so."""
 
 import random
-from dataclasses import dataclass
 from datetime import datetime, timedelta
+
+from msgspec import Struct
 
 from mta.bounces.report import UNKNOWN, Classification
 from mta.events import Event, EventType
@@ -18,8 +19,7 @@ from mta.queue.sites import Said
 from mta.reputation.suppression import Suppression
 
 
-@dataclass(frozen=True, slots=True)
-class Notice:
+class Notice(Struct, frozen=True):
     """A DSN that is due to the submitter."""
 
     claimed: Claimed
@@ -31,8 +31,7 @@ class Notice:
     will_retry_until: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Settlement:
+class Settlement(Struct, frozen=True):
     """A decision about one leased delivery, to be written in one transaction."""
 
     claimed: Claimed
@@ -62,8 +61,7 @@ class Settlement:
     """What told of it, when that came after the delivery: `report`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
+class Settled(Struct, frozen=True):
     """What a settlement becomes when its facts have names: the rows' changes, the events, and the DSN if one is due."""
 
     settlement: Settlement

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum, auto
 
+from msgspec import Struct
+
 from mta.mail import failures
 from mta.mail.outcome import Deferred, Outcome, Try
 from mta.mail.reply import Reply
@@ -53,8 +55,7 @@ class Said:
     """The host that said it; None when nobody did, or it is not known any more."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rest:
+class Rest(Struct, frozen=True):
     """A site that is left alone."""
 
     site: str

@@ -5,9 +5,10 @@ clocks disagree do not steal from one another. Whatever is awaited here is on st
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
+
+from msgspec import Struct
 
 from mta.events import Event
 from mta.mail.token import GroupPath
@@ -20,8 +21,7 @@ SOON = timedelta(seconds=5)
 """What failed together is due again within the time in which it was written down, one after the other."""
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(Struct, frozen=True):
     """What became of a message handed to the store."""
 
     queue_id: str
@@ -34,8 +34,7 @@ class Accepted:
     """Deliveries that were not written, because the same message was accepted for their recipients a while ago."""
 
 
-@dataclass(frozen=True, slots=True)
-class Late:
+class Late(Struct, frozen=True):
     """What a stretch of what waits has that is late."""
 
     found: tuple[Filed, ...]

@@ -5,8 +5,9 @@ onto the suppression list when a host said at RCPT or after the content that the
 domain does not exist, but the latter only when it is seen again a day later.
 """
 
-from dataclasses import replace
 from datetime import datetime, timedelta
+
+from msgspec.structs import replace
 
 from mta.bounces.classify import Classifier
 from mta.bounces.report import Classification, Hardness, Reason

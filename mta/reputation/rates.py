@@ -9,14 +9,15 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 
+from msgspec import Struct
+
 from mta.events import Event, EventType
 
 SLOT = timedelta(minutes=10)
 """A window is as exact as this."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tally:
+class Tally(Struct, frozen=True):
     """What became of deliveries in some span."""
 
     delivered: int = 0
@@ -72,8 +73,7 @@ class Judgement(StrEnum):
     SUSPEND = "suspend"
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(Struct, frozen=True):
     """One ratio in one window, with the limit it is held against."""
 
     measure: Measure

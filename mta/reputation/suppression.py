@@ -9,6 +9,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
 
+from msgspec import Struct
+
 from mta.mail.address import Mailbox
 
 
@@ -36,8 +38,7 @@ class Origin(StrEnum):
     OPERATOR = "operator"
 
 
-@dataclass(frozen=True, slots=True)
-class Suppression:
+class Suppression(Struct, frozen=True):
     """One address on one account's list. It holds for all streams of the account."""
 
     account: str

@@ -1,10 +1,9 @@
 """Who handed a message in, as far as its connection tells."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class Client:
+class Client(Struct, frozen=True):
     """The other end of a connection."""
 
     name: str

@@ -6,8 +6,9 @@ be, is each door's own.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TypeVar
+
+from msgspec import Struct
 
 from mta.mail import failures
 from mta.mail.envelope import BodyType
@@ -37,8 +38,7 @@ class Refused(Exception):
         self.reply = reply
 
 
-@dataclass(frozen=True, slots=True)
-class Argument:
+class Argument(Struct, frozen=True):
     """What follows a verb, taken apart."""
 
     path: str

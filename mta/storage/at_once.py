@@ -8,9 +8,10 @@ its columns are their parameters.
 import re
 import sqlite3
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import chain
 from operator import itemgetter
+
+from msgspec import Struct
 
 from mta.storage.bulk import MOST, PARAMETER
 from mta.storage.rows import Params
@@ -22,8 +23,7 @@ _INSERT = "INSERT INTO ordinary_messages VALUES "
 _LIST = re.compile(r"VALUES\s*\((?P<row>[^()]*)\)\s*\Z")
 
 
-@dataclass(frozen=True, slots=True)
-class Ordinary:
+class Ordinary(Struct, frozen=True):
     """The rows of an ordinary message."""
 
     octets: bytes

@@ -11,11 +11,13 @@ import logging
 import os
 import struct
 import zlib
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from mta.clock import Clock
 from mta.events import Event, EventType
@@ -40,8 +42,7 @@ _KINDS = {EventType.DELIVERED: Delivered, EventType.DEFERRED: Deferred, EventTyp
 _log = logging.getLogger("mta.storage")
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
+class _Entry(Struct, frozen=True):
     """One kept outcome."""
 
     slot: int

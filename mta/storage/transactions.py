@@ -3,9 +3,11 @@
 import json
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import islice
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from mta.errors import UsedUp
 from mta.events import Event
@@ -45,8 +47,7 @@ _GIVEN_BACK = 256
 _NONE = "[]"
 
 
-@dataclass(frozen=True, slots=True)
-class Acceptance:
+class Acceptance(Struct, frozen=True):
     """A message that is to be written."""
 
     new: NewMessage

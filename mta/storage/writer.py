@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from msgspec import Struct
+
 from mta.clock import Clock
 from mta.errors import StoreInDoubt, StoreUnavailable
 from mta.storage.connect import BUSY_TIMEOUT, connect, is_fatal, is_locked, translate
@@ -64,8 +66,7 @@ class WriterSettings:
             raise ValueError(f"a unit may wait 0 to 0.05 s for company, not {self.linger}")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Job:
+class _Job(Struct, frozen=True, eq=False):
     unit: Together[Any, Any]
     """One and the same for things that can be carried out together."""
     thing: Any
@@ -73,8 +74,7 @@ class _Job:
     patient: bool
 
 
-@dataclass(frozen=True, slots=True)
-class _Answer:
+class _Answer(Struct, frozen=True):
     job: _Job
     value: Any = None
     error: Exception | None = None

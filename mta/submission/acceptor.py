@@ -6,8 +6,11 @@ Once the store was asked, the acceptance runs to its end whatever becomes of the
 import asyncio
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from mta.accounts.account import Account, Login
 from mta.accounts.allowance import DuplicateKey, Terms
@@ -41,8 +44,7 @@ _LARGE_AT_ONCE = 2
 _NO_GROUPS: Mapping[int, int] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Submission:
+class Submission(Struct, frozen=True):
     """A received message, as it came."""
 
     login: Login
@@ -74,8 +76,7 @@ class AcceptorSettings:
     """The pools that mail may be sent from; empty: there are none to choose from, and any name is kept."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Reading:
+class _Reading(Struct, frozen=True):
     """A message as it goes into the queue, before its parts have names."""
 
     intake: Intake

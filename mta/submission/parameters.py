@@ -7,8 +7,10 @@ path is refused.
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, timezone
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from mta.mail import failures
 from mta.mail.address import ForwardPath, ReversePath
@@ -39,8 +41,7 @@ _DATE_TIME = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class MailArguments:
+class MailArguments(Struct, frozen=True):
     """What MAIL said."""
 
     reverse_path: ReversePath

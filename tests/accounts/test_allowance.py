@@ -1,12 +1,12 @@
 """A window that slides, and by what a duplicate is known."""
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from mta.accounts.account import Rate
 from mta.accounts.allowance import DuplicateKey, Use, end_of_stretch, room, room_again, stretch_of, used

@@ -100,9 +100,12 @@ IO_MODULES = _words(
     smtplib socket socketserver sqlite3 ssl subprocess tempfile threading urllib.request
     """
 )
+_COMPUTING = frozenset({"cryptography", "dkim", "idna", "msgspec", "publicsuffixlist", "pydantic"})
 PURE_LIBRARIES: Mapping[Layer, frozenset[str]] = {
-    Layer.WORDS: frozenset({"cryptography", "dkim", "idna", "publicsuffixlist", "pydantic"}),
-    Layer.RULES: frozenset({"cryptography", "dkim", "idna", "publicsuffixlist", "pydantic", "argon2", "scramp"}),
+    Layer.WORDS: frozenset({"cryptography", "dkim", "idna", "msgspec", "publicsuffixlist", "pydantic"}),
+    Layer.RULES: frozenset(
+        {"cryptography", "dkim", "idna", "msgspec", "publicsuffixlist", "pydantic", "argon2", "scramp"}
+    ),
 }
 CLOCKS_AND_FILES = _words(
     """

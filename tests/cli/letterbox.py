@@ -1,7 +1,8 @@
 """Mail in a store without a server, some of it with text that no terminal should see."""
 
-from dataclasses import replace
 from datetime import timedelta
+
+from msgspec.structs import replace
 
 from mta.events import Event, EventType
 from mta.mail.address import Mailbox

@@ -1,9 +1,9 @@
 """`mta why`: the whole story of a message, and what is known of a recipient beside it."""
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from mta.cli.why import _event_lines
 from mta.events import Event, EventType

@@ -1,13 +1,15 @@
 """TLS as policy, on the wire: what is demanded, what is verified, what follows when that fails."""
 
 import asyncio
+import dataclasses
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from mta.clock import SystemClock
 from mta.delivery.dnssec import DnssecProof
@@ -61,8 +63,10 @@ class World:
 
     def transport(self) -> SmtpTransport:
         anchors = CA.write(self.folder / "anchors.pem")
-        given = replace(settings(), tls=self.configured, ca_file=anchors)
-        given = replace(given, pool=replace(given.pool, messages_per_connection=self.messages_per_connection))
+        given = dataclasses.replace(settings(), tls=self.configured, ca_file=anchors)
+        given = dataclasses.replace(
+            given, pool=dataclasses.replace(given.pool, messages_per_connection=self.messages_per_connection)
+        )
         policies = TlsPolicies(self.configured, SystemClock(), _Names(self), self._sts, frozenset({"shop"}))
         policies.believe(self.proof or DnssecProof(self.validates, "said the test"))
         return SmtpTransport(given, self.zone, SystemClock(), policies, self.tallies, self.is_about_us, self.metrics)

@@ -4,9 +4,9 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from mta.delivery.transport import SmtpTransport
 from mta.mail.outcome import Bounced, Deferred, Delivered, Outcome

@@ -1,14 +1,15 @@
 """What the tests of delivery share: letters, a name service made of dictionaries, transports aimed at loopback."""
 
+import dataclasses
 import hashlib
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network
 
 import trustme
+from msgspec.structs import replace
 
 from mta.clock import Clock, SystemClock
 from mta.delivery.limits import Families, PoolLimits, Timeouts, TransportSettings
@@ -43,7 +44,7 @@ def message(**changes: object) -> Message:
         checksum=b"",
         body_hash=hashlib.sha256(b"").digest(),
     )
-    return replace(plain, **changes)  # type: ignore[arg-type]  # the tests name fields, mypy cannot follow
+    return replace(plain, **changes)
 
 
 def letter(
@@ -113,7 +114,7 @@ def settings(**limits: timedelta) -> TransportSettings:
     return TransportSettings(
         "mail.example.com",
         allow_networks=LOOPBACK,
-        timeouts=replace(timeouts, **limits),
+        timeouts=dataclasses.replace(timeouts, **limits),
         pool=PoolLimits(idle=timedelta(minutes=1)),
     )
 

@@ -1,12 +1,12 @@
 import re
 import time
-from dataclasses import replace
 from datetime import timedelta
 from email.utils import format_datetime
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from mta.accounts.account import STREAMS
 from mta.mail import failures

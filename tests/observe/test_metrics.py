@@ -1,9 +1,9 @@
 """What is counted, and under which closed sets of labels."""
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 
 from mta.events import Event, EventType

@@ -1,6 +1,6 @@
 """What is left of a message that some of its recipients have."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from mta.events import Event, EventType
 from mta.queue.duplicates import Remainder, without_duplicates

@@ -1,10 +1,10 @@
 """Settlements as facts: which events they become, what those say, and when a DSN goes with them."""
 
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from mta.bounces.report import Classification, Hardness, Reason
 from mta.events import EventType

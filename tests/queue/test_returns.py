@@ -3,10 +3,11 @@
 import asyncio
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from mta.bounces.processor import Effect
 from mta.bounces.report import Action, Classification, Feedback, Hardness, Kind, Reason, Report, ReportedRecipient

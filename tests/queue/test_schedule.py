@@ -1,12 +1,12 @@
 """When a delivery is tried again, when its submitter hears that it is late, and when it is given up."""
 
 import random
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from mta.mail.address import Mailbox, ReversePath
 from mta.mail.envelope import Recipient
@@ -127,8 +127,8 @@ def test_every_delivery_is_given_up_after_a_bounded_number_of_attempts(seed: int
 def test_time_held_and_time_before_a_release_are_no_age(
     message: dict[str, object], delivery: dict[str, object], expires: datetime
 ) -> None:
-    mine = replace(MESSAGE, **message)  # type: ignore[arg-type]  # a table of fields of several types
-    yours = replace(DELIVERY, **delivery)  # type: ignore[arg-type]  # the same
+    mine = replace(MESSAGE, **message)
+    yours = replace(DELIVERY, **delivery)
     assert SCHEDULE.expires_at(mine, yours) == expires
     assert SCHEDULE.next_attempt(mine, yours, expires, MIDDLE) is None
     assert SCHEDULE.next_attempt(mine, yours, expires - MINUTE, MIDDLE) == MINUTE
@@ -146,8 +146,8 @@ def test_time_held_and_time_before_a_release_are_no_age(
 def test_a_delivery_is_late_from_one_instant_on(
     message: dict[str, object], delivery: dict[str, object], late_from: datetime
 ) -> None:
-    mine = replace(MESSAGE, **message)  # type: ignore[arg-type]  # a table of fields of several types
-    yours = replace(DELIVERY, **delivery)  # type: ignore[arg-type]  # the same
+    mine = replace(MESSAGE, **message)
+    yours = replace(DELIVERY, **delivery)
     assert SCHEDULE.is_late(mine, yours, late_from)
     assert not SCHEDULE.is_late(mine, yours, late_from - timedelta(microseconds=1))
 

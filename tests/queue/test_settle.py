@@ -1,13 +1,13 @@
 """What an attempt means: each outcome, for each kind of submitter, at each age."""
 
 import random
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from mta.events import EventType
 from mta.mail import failures

@@ -1,10 +1,10 @@
 """When a site is left alone, for how long, and what ends it: tables, without a loop."""
 
 import random
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from mta.mail import failures
 from mta.mail.outcome import Bounced, Deferred, Delivered, Outcome, TlsUse, Try

@@ -1,9 +1,9 @@
 """What a host's refusal means: its class, whether it is permanent, and whether its recipient comes onto the list."""
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from mta.bounces.report import Classification, Hardness, Reason
 from mta.events import EventType

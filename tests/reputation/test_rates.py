@@ -1,11 +1,12 @@
 """Ratios against limits: each at its border, in each volume, over windows whose slots come and go."""
 
-from dataclasses import replace
+import dataclasses
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from mta.events import Event, EventType
 from mta.reputation.rates import (
@@ -35,7 +36,7 @@ GOOD, WARN, SUSPEND = Judgement.GOOD, Judgement.WARN, Judgement.SUSPEND
 
 def judged(tally: Tally, measure: Measure, limits: Limits = LIMITS) -> Judgement:
     """Judge the same counts in a day."""
-    only = replace(limits, windows=(DAY,))
+    only = dataclasses.replace(limits, windows=(DAY,))
     return next(each.judgement for each in judge({DAY: tally}, only) if each.measure is measure)
 
 
@@ -92,7 +93,7 @@ def test_complaints_suspend_when_they_exceed_their_limit(complained: int, delive
 @given(st.integers(1, 999), st.integers(1, 1000))
 def test_a_limit_means_what_the_operator_wrote_and_not_its_nearest_float(thousandths: int, times: int) -> None:
     exact = Limit(warn=thousandths / 10_000, suspend=float(f"0.{thousandths:03}"))
-    limits = replace(LIMITS, bounces=exact, complaints=exact)
+    limits = dataclasses.replace(LIMITS, bounces=exact, complaints=exact)
     part, whole = thousandths * times, 1000 * times
     tally = Tally(delivered=whole, ended=whole, hard_bounced=part, complained=part)
     assert judged(tally, Measure.BOUNCES, limits) is SUSPEND
@@ -116,7 +117,7 @@ def test_each_measure_is_judged_in_each_window_and_the_worst_comes_first() -> No
 
 def test_of_two_suspensions_the_one_further_above_its_limit_is_told() -> None:
     tally = Tally(delivered=850, ended=1000, hard_bounced=150, complained=4)
-    first, second = judge({DAY: tally}, replace(LIMITS, windows=(DAY,)))
+    first, second = judge({DAY: tally}, dataclasses.replace(LIMITS, windows=(DAY,)))
     assert (first.measure, second.measure) == (Measure.COMPLAINTS, Measure.BOUNCES)
     assert first.exceeded == 0.002
 

@@ -1,8 +1,10 @@
 """What the contract tests of stores share: a store, a second worker beside it, letters, and settlements."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol
+
+from msgspec.structs import replace
 
 from mta.accounts.account import Rate
 from mta.accounts.standing import Book

@@ -3,10 +3,10 @@
 import asyncio
 import sqlite3
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from mta.accounts.account import Rate
 from mta.accounts.allowance import DuplicateKey, Terms

@@ -1,9 +1,9 @@
 """What every store promises of an account's limits, run against each of them. Two stores are two workers."""
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from mta.accounts.account import Rate
 from mta.accounts.allowance import DuplicateKey, Terms

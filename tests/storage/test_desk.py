@@ -5,11 +5,12 @@ import random
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import aclosing, closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from mta.errors import Damaged
 from mta.events import Event, EventType

@@ -4,11 +4,11 @@ import gzip
 import random
 import sqlite3
 from contextlib import closing
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from mta.accounts.account import Rate
 from mta.accounts.allowance import Terms

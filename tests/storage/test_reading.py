@@ -3,11 +3,11 @@
 import random
 import sqlite3
 from contextlib import closing
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from mta.accounts.standing import Standing
 from mta.accounts.standing import State as StandingState

@@ -1,9 +1,9 @@
 """What every store promises of the way back: suppressions, late bounces, complaints, notes, counts and standings."""
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from mta.accounts.standing import Standing
 from mta.accounts.standing import State as StandingState
@@ -398,7 +398,11 @@ async def test_the_account_as_a_whole_counts_all_its_streams_and_begins_anew_in_
     await rig.store.book.write(anew, None)
     assert await counted(rig, anew) == Tally()
     # what a stream is suspended for is another matter
-    assert list(await rig.store.book.standings()) == [anew, replace(suspended, epoch=1), replace(STREAM, epoch=1)]
+    assert list(await rig.store.book.standings()) == [
+        anew,
+        replace(suspended, epoch=1),
+        replace(STREAM, epoch=1),
+    ]
     await rig.delivered("c@example.net")
     assert await counted(rig, anew) == await counted(rig, replace(STREAM, epoch=1)) == Tally(delivered=1, ended=1)
 

@@ -1,10 +1,10 @@
 """What every store promises, run against each of them. Two stores on one medium are two workers."""
 
 import asyncio
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from mta.errors import Damaged, StoreUnavailable
 from mta.events import EventType
