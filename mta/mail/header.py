@@ -20,6 +20,9 @@ _PROPER = re.compile(rb"[!-9;-~]+:")
 _FOLD = re.compile(rb"\r\n(?=[ \t])")
 # C1 controls and the line separators end a line for some readers of decoded text (str.splitlines is one)
 _UNFIT = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+# a field begins behind each CRLF that no blank follows; a first line that begins with a blank stands alone
+_BEGINNING = re.compile(rb"(?<=\r\n)(?![ \t])")
+_OTHERS = bytes(set(range(256)) - set(b"\r\n\0"))
 _WIDTH = 78
 _LONGEST = 80
 """Octets of a name, with its colon, that is remembered."""
@@ -81,9 +84,7 @@ class Header(Struct, frozen=True):
             return cls(())
         if not octets.endswith(b"\r\n"):
             octets += b"\r\n"
-        # cut at each CRLF that no blank follows; a first line that begins with a blank stands alone
-        parts = re.split(rb"(?<=\r\n)(?![ \t])", octets)
-        return cls(tuple(Field(part) for part in parts if part))
+        return cls(tuple(Field(part) for part in _BEGINNING.split(octets) if part))
 
     def find(self, name: str) -> list[Field]:
         """Return the fields of a name, in order."""
@@ -112,6 +113,11 @@ class Header(Struct, frozen=True):
     def appended(self, *raws: bytes) -> Self:
         """Return the header with fields at its end."""
         return type(self)((*self.fields, *(Field(raw) for raw in raws)))
+
+
+def has_whole_line_ends(octets: bytes) -> bool:
+    """Return whether CR and LF stand only side by side, and no octet is NUL (RFC 5321 §2.3.8, §4.1.1.4)."""
+    return len(octets.translate(None, _OTHERS)) == 2 * octets.count(b"\r\n")
 
 
 def split(content: bytes) -> tuple[bytes, bytes]:

@@ -19,7 +19,7 @@ from msgspec import Struct
 
 from mta.mail import failures
 from mta.mail.address import Mailbox, parse_domain
-from mta.mail.header import MAX_LINE, Field, Header, field
+from mta.mail.header import MAX_LINE, Field, Header, field, has_whole_line_ends
 from mta.mail.originators import parse_mailbox_list
 from mta.mail.reply import Reply, clean
 
@@ -180,8 +180,7 @@ def _misshapen(header: Header) -> Reply | None:
     octets = bytes(header)
     if len(octets) > MAX_HEADER:
         return failures.HEADER_TOO_LARGE
-    line_ends = octets.count(b"\r\n")
-    if octets.count(b"\r") != line_ends or octets.count(b"\n") != line_ends or b"\0" in octets:
+    if not has_whole_line_ends(octets):
         # the reader of contents has looked already; but whoever takes one of them for a line end sees other fields
         return failures.BARE_LINE_END
     if octets.startswith((b" ", b"\t")):

@@ -5,7 +5,7 @@ not. The checks are searches at the speed of C over pieces as large as they come
 """
 
 from mta.mail import failures
-from mta.mail.header import MAX_LINE
+from mta.mail.header import MAX_LINE, has_whole_line_ends
 from mta.mail.reply import Reply
 from mta.queue.model import Content
 
@@ -81,8 +81,7 @@ class ContentReader:
         return None
 
     def _flaw(self, text: bytes) -> Reply | None:
-        line_ends = text.count(CRLF)
-        if text.count(b"\r") != line_ends or text.count(b"\n") != line_ends or b"\0" in text:
+        if not has_whole_line_ends(text):
             return failures.BARE_LINE_END
         return None if self._take_long_lines or self._lines_fit(text) else failures.LONG_LINE
 

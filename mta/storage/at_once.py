@@ -82,9 +82,12 @@ class AtOnce:
             sqlite3.Error: not all of them were written.
         """
         for start in range(0, len(messages), MOST):
-            some = messages[start : start + MOST]
-            values = tuple(chain.from_iterable(chain.from_iterable(map(self._values, some))))
-            connection.execute(self._texts[len(some) - 1], values)
+            connection.execute(*self.step(messages[start : start + MOST]))
+
+    def step(self, messages: Sequence[Ordinary]) -> tuple[str, Sequence[object]]:
+        """Return the statement that writes one to `MOST` messages, and its parameters."""
+        values = tuple(chain.from_iterable(chain.from_iterable(map(self._values, messages))))
+        return self._texts[len(messages) - 1], values
 
     def _values(self, one: Ordinary) -> Iterator[Sequence[object]]:
         yield (one.octets,)

@@ -41,6 +41,7 @@ from mta.storage.statements import Statements
 from mta.storage.suppression import SuppressionList, Suppressions
 from mta.storage.tls import TlsBook
 from mta.storage.transactions import Acceptance, Transactions
+from mta.storage.units import OneStep
 from mta.storage.views import Retention
 from mta.storage.withheld import WithheldBook
 from mta.storage.workers import BEAT, take_number
@@ -210,7 +211,9 @@ class SqliteStore:
 
         reads = self.allowances.reads(new.message.account)
         try:
-            accepted = await self._writer.run_together(self._accept_all, Acceptance(new, events, lease))
+            accepted = await self._writer.run_together(
+                self._accept_all, Acceptance(new, events, lease), in_one=self._accept_in_one
+            )
         except StoreInDoubt as doubt:
             accepted = cast(Accepted, doubt.value)
             await self._require_written(doubt, "is_message", accepted.queue_id)
@@ -489,6 +492,10 @@ class SqliteStore:
     def _accept_all(self, connection: sqlite3.Connection, wanted: Sequence[Acceptance]) -> list[Accepted | Exception]:
         self._space.require()
         return self._transactions.accept_all(connection, wanted, self._clock.now())
+
+    def _accept_in_one(self, connection: sqlite3.Connection, wanted: Sequence[Acceptance]) -> OneStep | None:
+        self._space.require()
+        return self._transactions.accept_in_one(connection, wanted, self._clock.now())
 
     def _settle_all(self, connection: sqlite3.Connection, wanted: Sequence[Settled]) -> list[tuple[Event, ...] | None]:
         return self._transactions.settle_all(connection, wanted, self._clock.now())

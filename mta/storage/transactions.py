@@ -16,9 +16,10 @@ from mta.queue.duplicates import Remainder
 from mta.queue.model import MOVES, Claimed, Content, Delivery, Message, NewMessage, State
 from mta.queue.settle import Settled
 from mta.queue.store import Accepted
+from mta.reputation.rates import tally_of
 from mta.storage.allowance import Allowances
 from mta.storage.at_once import AtOnce, Ordinary
-from mta.storage.bulk import Bulk
+from mta.storage.bulk import MOST, Bulk
 from mta.storage.rows import (
     Params,
     delivery_params,
@@ -32,6 +33,7 @@ from mta.storage.rows import (
 from mta.storage.statements import Statements
 from mta.storage.suppression import Suppressions
 from mta.storage.tallies import add_tallies
+from mta.storage.units import OneStep
 from mta.storage.views import Retention
 
 BEGINNINGS = frozenset({State.QUEUED, State.HELD, State.SUPPRESSED})
@@ -105,15 +107,31 @@ class Transactions:
         ]
         leased: dict[str, tuple[NewMessage, Delivery]] = {}
         for lease, left in written:
-            due = (one for one in left.new.deliveries if one.state is State.QUEUED and to_ms(one.due_at) <= at)
-            leased |= {one.id: (left.new, one) for one in islice(due, lease)}
+            leased |= {one.id: (left.new, one) for one in islice(_due(left.new, at), lease)}
         ordinary, others = _sorted_out(left for _, left in written)
-        self._at_once.run(connection, [self._ordinary(left, at, leased, until) for left in ordinary])
+        self._at_once.run(connection, [self._ordinary(left.new, left.events, at, leased, until) for left in ordinary])
         self._insert(connection, [left.new for left in others], at, leased, until)
         self._insert_event.run(connection, [event_params(event) for left in others for event in left.events])
         add_tallies(connection, self._sql, [event for _, left in written for event in left.events])
         claimed = self._claimed(connection, leased.values(), at, from_ms(until)) if leased else {}
         return [_accepted(left, claimed) for left in admitted]
+
+    def accept_in_one(
+        self, connection: sqlite3.Connection, wanted: Sequence[Acceptance], now: datetime
+    ) -> OneStep | None:
+        """Return the one statement that does what `accept_all` does; None: it takes more than one."""
+        if len(wanted) > MOST or not all(_is_simple(one) for one in wanted):
+            return None
+        at = to_ms(now)
+        until = at + self._lease
+        leased = {due.id: (one.new, due) for one in wanted if one.lease for due in _due(one.new, at)}
+        rows = [self._ordinary(one.new, one.events, at, leased, until) for one in wanted]
+        # before the statement, not within it: whoever is put on the list just now was not before the acceptance
+        claimed = self._claimed(connection, leased.values(), at, from_ms(until)) if leased else {}
+        answers = [
+            Accepted(one.new.message.id, claimed.get(one.new.message.id, ()), tuple(one.events)) for one in wanted
+        ]
+        return OneStep(*self._at_once.step(rows), answers)
 
     def settle_all(
         self, connection: sqlite3.Connection, wanted: Sequence[Settled], now: datetime
@@ -253,13 +271,14 @@ class Transactions:
             connection, [one.message.id for one in new if all(each.state.is_final for each in one.deliveries)], at
         )
 
-    def _ordinary(self, left: Remainder, at: int, leased: Collection[str], until: int) -> Ordinary:
-        new, events = left.new, [event_params(event) for event in left.events]
+    def _ordinary(
+        self, new: NewMessage, events: Iterable[Event], at: int, leased: Collection[str], until: int
+    ) -> Ordinary:
         return Ordinary(
             b"".join((new.content.header, *new.content.body)),
             message_params(new.message) | {"header_size": len(new.content.header)},
             self._delivery(new.message, new.deliveries[0], at, leased, until),
-            *events,
+            *map(event_params, events),
         )
 
     def _delivery(self, message: Message, delivery: Delivery, at: int, leased: Collection[str], until: int) -> Params:
@@ -325,19 +344,33 @@ def _sorted_out(written: Iterable[Remainder]) -> tuple[list[Remainder], list[Rem
     ordinary: list[Remainder] = []
     others: list[Remainder] = []
     for left in written:
-        (ordinary if _is_ordinary(left) else others).append(left)
+        (ordinary if _is_ordinary(left.new, left.events) else others).append(left)
     return ordinary, others
 
 
-def _is_ordinary(left: Remainder) -> bool:
+def _is_simple(wanted: Acceptance) -> bool:
+    """Whether a message can be written in one step, and nothing has to be looked up or counted for that."""
+    new = wanted.new
+    return (
+        (new.terms is None or not new.terms.bind)
+        and _is_ordinary(new, wanted.events)
+        and new.deliveries[0].state in BEGINNINGS
+        and not any(map(tally_of, wanted.events))
+    )
+
+
+def _is_ordinary(new: NewMessage, events: Sequence[Event]) -> bool:
     """Whether a message can be written in one step with others."""
-    new = left.new
     return (
         len(new.deliveries) == 1
         and not new.deliveries[0].state.is_final
-        and 1 <= len(left.events) <= 2
+        and 1 <= len(events) <= 2
         and _fits_one_row(new.content)
     )
+
+
+def _due(new: NewMessage, at: int) -> Iterator[Delivery]:
+    return (one for one in new.deliveries if one.state is State.QUEUED and to_ms(one.due_at) <= at)
 
 
 def _fits_one_row(content: Content) -> bool:

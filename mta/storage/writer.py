@@ -16,22 +16,14 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from msgspec import Struct
 
 from mta.clock import Clock
 from mta.errors import StoreInDoubt, StoreUnavailable
 from mta.storage.connect import BUSY_TIMEOUT, connect, is_fatal, is_locked, translate
-
-T = TypeVar("T")
-
-I = TypeVar("I")  # noqa: E741  what is handed in
-
-Unit = Callable[[sqlite3.Connection], T]
-
-Together = Callable[[sqlite3.Connection, Sequence[I]], Sequence[T | Exception]]
-"""A unit for many things of one kind: returns for each what came of it, or the exception for who handed it in."""
+from mta.storage.units import I, InOne, OneStep, T, Together, Unit
 
 MAX_GROUP = 200
 """Units in one commit: bounds how long the first of them waits for the others."""
@@ -39,8 +31,6 @@ MAX_WAITING = 2000
 """Units that may wait; past them a caller is refused at once."""
 LINGER = 0.005
 """Seconds that units which hurry nobody wait for company."""
-
-
 _COMPANY = 10
 """Units that need not wait for more of them: an eleventh makes the commit hardly cheaper for each."""
 
@@ -72,6 +62,7 @@ class _Job(Struct, frozen=True, eq=False):
     thing: Any
     answer: asyncio.Future[Any]
     patient: bool
+    in_one: InOne[Any] | None = None
 
 
 class _Answer(Struct, frozen=True):
@@ -143,17 +134,20 @@ class Writer:
 
         return await self.run_together(alone, None, patient=patient)
 
-    async def run_together(self, unit: Together[I, T], thing: I, *, patient: bool = False) -> T:
+    async def run_together(
+        self, unit: Together[I, T], thing: I, *, in_one: InOne[I] | None = None, patient: bool = False
+    ) -> T:
         """Hand a thing to a unit, with all others that wait for that unit, and return what came of this one.
 
         They are carried out where the first of them stands in the order. When the unit raises, nothing of them is
-        written, and each is carried out alone. In all else as `run`.
+        written, and each is carried out alone. When nothing else waits, and `in_one` knows a statement that does the
+        same, that is carried out instead. In all else as `run`.
         """
         if self._loop is None or self._closed:
             raise StoreUnavailable(f"{self._path}: the store is closed")
         if self._waiting >= self._settings.max_waiting:
             raise StoreUnavailable(f"{self._path}: {self._waiting} transactions wait already")
-        job = _Job(unit, thing, self._loop.create_future(), patient)
+        job = _Job(unit, thing, self._loop.create_future(), patient, in_one)
         self._waiting += 1
         self._handed_in.append(job)
         if len(self._handed_in) == 1:
@@ -226,6 +220,13 @@ class Writer:
         answers: list[_Answer] = []
         try:
             connection = self._connection = self._connection or self._open()
+            step = _in_one_step(connection, group)
+            if step is not None:
+                answers = self._answers(group, step.answers)
+                committing = True
+                if self._carried_out(connection, step):
+                    return answers
+                committing = False
             self._begin(connection)
             begun = True
             answers = self._run_all(connection, group)
@@ -248,8 +249,33 @@ class Writer:
         connection.execute("PRAGMA busy_timeout = 0")
         return connection
 
+    def _carried_out(self, connection: sqlite3.Connection, step: OneStep) -> bool:
+        """Carry out a step; return whether that was possible: if not, nothing of it is written.
+
+        Without a transaction around it, it begins and commits by itself: the interpreter's lock is taken back once.
+
+        Raises:
+            sqlite3.Error: somebody held the lock all the time, or nobody knows whether it was written.
+        """
+        try:
+            self._when_free(connection, step.statement, step.values)
+        except Exception as error:
+            if isinstance(error, sqlite3.Error) and (is_fatal(error) or is_locked(error)):
+                raise
+            # the unit tells whose fault it is
+            return False
+        return True
+
     def _begin(self, connection: sqlite3.Connection) -> None:
-        """Begin a write transaction, waiting for other processes in short naps.
+        """Begin a write transaction.
+
+        Raises:
+            sqlite3.OperationalError: somebody held the lock all the time.
+        """
+        self._when_free(connection, "BEGIN IMMEDIATE")
+
+    def _when_free(self, connection: sqlite3.Connection, statement: str, values: Sequence[object] = ()) -> None:
+        """Execute what needs the lock of the file, waiting for other processes in short naps.
 
         SQLite's own busy handler naps longer each time, up to 0.1 s: of two busy workers that share the file, the one
         that just committed is always there first, and the other was seen to wait for more than a second.
@@ -260,7 +286,7 @@ class Writer:
         waited = 0.0
         while True:
             try:
-                connection.execute("BEGIN IMMEDIATE")
+                connection.execute(statement, values)
                 return
             except sqlite3.OperationalError as error:
                 if not is_locked(error) or waited >= self._settings.lock_patience:
@@ -340,6 +366,24 @@ class Writer:
         if connection is not None:
             with suppress(sqlite3.Error):
                 connection.close()
+
+
+def _in_one_step(connection: sqlite3.Connection, group: Sequence[_Job]) -> OneStep | None:
+    """Return the statement that does what a group wants; None: there is none.
+
+    Raises:
+        sqlite3.Error: something had to be read, and could not be.
+    """
+    first = group[0]
+    if first.in_one is None or any(job.unit != first.unit for job in group):
+        return None
+    try:
+        return first.in_one(connection, [job.thing for job in group])
+    except sqlite3.Error:
+        raise
+    except Exception:
+        # the unit raises it again, for whoever it is meant for
+        return None
 
 
 def _by_unit(group: Iterable[_Job]) -> list[list[_Job]]:

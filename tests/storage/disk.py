@@ -47,10 +47,15 @@ class _Forgetful:
         return getattr(self._connection, name)
 
     def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:
-        answer = self._plan.pop(0) if sql == "COMMIT" and self._plan else ""
+        # without a transaction around it, an INSERT commits by itself
+        alone = sql.startswith("INSERT") and not self._connection.in_transaction
+        answer = self._plan.pop(0) if (sql == "COMMIT" or alone) and self._plan else ""
         if not answer:
             return self._connection.execute(sql, *parameters)
-        self._connection.execute("COMMIT" if answer == "done" else "ROLLBACK")
+        if answer == "done":
+            self._connection.execute(sql, *parameters)
+        elif not alone:
+            self._connection.execute("ROLLBACK")
         error = sqlite3.OperationalError("disk I/O error")
         error.sqlite_errorcode = sqlite3.SQLITE_IOERR
         raise error

@@ -1,5 +1,6 @@
 """What every store promises of the way back: suppressions, late bounces, complaints, notes, counts and standings."""
 
+import asyncio
 from datetime import timedelta
 
 import pytest
@@ -63,6 +64,21 @@ async def test_an_entry_stands_in_the_way_of_what_is_leased_at_acceptance(rig: R
     await rig.bounced()
     accepted = await rig.store.accept(rig.letters.new(["b@example.net", "a@example.net"]), [], lease=2)
     assert [one.suppressed for one in accepted.leased] == [None, await rig.found()]
+
+
+async def test_messages_to_one_recipient_each_are_leased_with_their_entries_when_they_are_due(rig: Rig) -> None:
+    await rig.bounced()
+    listed, free, later, held = (rig.letters.new([name]) for name in ["a@example.net", "b@example.net"] * 2)
+    later = replace(later, deliveries=(replace(later.deliveries[0], due_at=rig.clock.now() + DAY),))
+    held = replace(held, deliveries=(replace(held.deliveries[0], state=State.HELD, hold_reason="policy"),))
+    came = await asyncio.gather(
+        *(rig.store.accept(one, [rig.event(one)], lease=1) for one in (listed, free, later, held)),
+        rig.store.accept(unleased := rig.letters.new(["a@example.net"]), [rig.event(unleased)]),
+    )
+    entry = await rig.found()
+    assert [[one.suppressed for one in each.leased] for each in came] == [[entry], [None], [], [], []]
+    assert [[one.type for one in each.events] for each in came] == [[EventType.ACCEPTED]] * 5
+    assert [one.message.id for one in await rig.store.claim(10)] == [unleased.message.id]
 
 
 async def test_an_address_that_comes_onto_the_list_later_is_found_when_the_delivery_is_claimed_again(rig: Rig) -> None:

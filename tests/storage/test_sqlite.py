@@ -14,7 +14,7 @@ import pytest
 from mta.errors import Damaged, StoreFull, StoreUnavailable
 from mta.events import Event, EventType
 from mta.mail.ids import MAX_WORKER
-from mta.queue.model import State
+from mta.queue.model import NewMessage, State
 from mta.queue.returned import ReturnNote
 from mta.queue.settle import Settled, Settlement
 from mta.storage.sqlite import SqliteStore
@@ -192,14 +192,23 @@ async def test_a_disk_that_is_too_full_takes_no_notes(path: str, clock: FakeCloc
             await store.note(ReturnNote("1", clock.now(), "postmaster", octets=b"Hello"))
 
 
+# an ordinary message with an event is written by one statement, without a transaction around it
+EVENTS = pytest.mark.parametrize("told", [0, 1], ids=["in_a_transaction", "in_one_step"])
+
+
+def told_of(new: NewMessage, clock: FakeClock, told: int) -> list[Event]:
+    return [Event(f"{number:020}", clock.now(), EventType.ACCEPTED, queue_id=new.message.id) for number in range(told)]
+
+
+@EVENTS
 async def test_a_message_whose_commit_was_carried_out_without_an_answer_is_accepted_once(
-    path: str, clock: FakeClock
+    path: str, clock: FakeClock, told: int
 ) -> None:
     plan: list[str] = []
     async with open_store(path, clock, opener=forgetful(plan)) as store:
         new = Letters(clock).new()
         plan.append("done")
-        accepted = await store.accept(new, [], lease=1)
+        accepted = await store.accept(new, told_of(new, clock, told), lease=1)
         assert [one.delivery.id for one in accepted.leased] == [new.deliveries[0].id]
         assert await store.content(new.message.id) == new.content
         event = Event(store.ids.next(), store.now(), EventType.DELIVERED, queue_id=new.message.id)
@@ -208,15 +217,17 @@ async def test_a_message_whose_commit_was_carried_out_without_an_answer_is_accep
         assert await store.settle(Settled(settlement, (event,))) == (event,)
 
 
-async def test_a_message_whose_commit_was_lost_is_not_accepted(path: str, clock: FakeClock) -> None:
+@EVENTS
+async def test_a_message_whose_commit_was_lost_is_not_accepted(path: str, clock: FakeClock, told: int) -> None:
     plan: list[str] = []
     async with open_store(path, clock, opener=forgetful(plan)) as store:
         new = Letters(clock).new()
         plan.append("lost")
         with pytest.raises(StoreUnavailable):
-            await store.accept(new, [])
+            await store.accept(new, told_of(new, clock, told))
+        assert not plan
         # the client sends it again, after it has heard 451
-        assert (await store.accept(new, [])).queue_id == new.message.id
+        assert (await store.accept(new, told_of(new, clock, told))).queue_id == new.message.id
 
 
 async def test_while_nobody_can_look_it_is_looked_again_and_in_the_end_it_is_unavailable(

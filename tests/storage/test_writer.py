@@ -13,6 +13,7 @@ import pytest
 from mta.clock import SystemClock
 from mta.errors import StoreFull, StoreInDoubt, StoreUnavailable
 from mta.storage.connect import connect
+from mta.storage.units import OneStep
 from mta.storage.writer import Writer, WriterSettings
 from tests.storage.disk import forgetful
 
@@ -141,6 +142,80 @@ async def test_one_that_is_refused_or_fails_spoils_none_that_it_was_handed_in_wi
     assert isinstance(refused, LookupError)
     assert isinstance(twice, StoreUnavailable)
     assert desk.opened == 1
+
+
+def add_in_one(_: sqlite3.Connection, words: Sequence[str]) -> OneStep | None:
+    """All words in one statement; `no` is for the unit, and one that is there already undoes them all."""
+    if "no" in words:
+        return None
+    values = ", ".join("(?)" for _ in words)
+    return OneStep(f"INSERT INTO words VALUES {values}", words, [f"{word} at once" for word in words])
+
+
+async def in_one(desk: Desk, writer: Writer, *words: str) -> list[object]:
+    """What came of words that waited together, behind the statements which that took."""
+    async with busy(writer):
+        tasks = [asyncio.create_task(writer.run_together(add_all, word, in_one=add_in_one)) for word in words]
+        desk.statements.clear()
+    told = await asyncio.gather(*tasks, return_exceptions=True)
+    # the transaction that kept the writer at work comes first
+    return [*desk.statements[1:], *told]
+
+
+async def test_a_step_that_does_all_that_waits_is_a_transaction_by_itself(desk: Desk) -> None:
+    async with desk.writer() as writer:
+        assert await in_one(desk, writer, "a", "b") == [
+            "INSERT INTO words VALUES ('a'), ('b')",
+            "a at once",
+            "b at once",
+        ]
+    assert (desk.rows(), desk.commits) == (["a", "b"], [1, 2])
+
+
+async def test_of_a_step_that_fails_nothing_is_written_and_the_unit_tells_whose_fault_it_was(desk: Desk) -> None:
+    async with desk.writer() as writer:
+        await writer.run(add("b"))
+        *_, a, twice, c = await in_one(desk, writer, "a", "b", "c")
+    assert (a, c, desk.rows()) == ("a of 1", "c of 1", ["a", "b", "c"])
+    assert isinstance(twice, StoreUnavailable)
+    assert desk.opened == 1
+
+
+async def test_what_cannot_be_done_in_one_step_or_waits_with_something_else_is_done_by_its_unit(desk: Desk) -> None:
+    async with desk.writer() as writer:
+        *_, a, no = await in_one(desk, writer, "a", "no")
+        assert a == "a of 2"
+        assert isinstance(no, LookupError)
+        async with busy(writer):
+            calls = [writer.run(add("b")), writer.run_together(add_all, "c", in_one=add_in_one)]
+            tasks = [asyncio.create_task(call) for call in calls]
+        assert await asyncio.gather(*tasks) == ["b", "c of 1"]
+    assert desk.rows() == ["a", "b", "c"]
+
+
+async def test_a_step_waits_for_a_lock_as_a_transaction_does(desk: Desk) -> None:
+    async with desk.writer(lock_patience=0.1) as writer:
+        with closing(sqlite3.connect(desk.path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(StoreUnavailable):
+                await writer.run_together(add_all, "a", in_one=add_in_one)
+            waiting = asyncio.create_task(writer.run_together(add_all, "b", in_one=add_in_one))
+            await asyncio.sleep(0.02)
+            assert not waiting.done()
+            other.execute("ROLLBACK")
+            assert await waiting == "b at once"
+    assert (desk.rows(), desk.opened) == (["b"], 1)
+
+
+@pytest.mark.parametrize(("answer", "written"), [("done", ["a", "b"]), ("lost", ["b"])])
+async def test_a_step_whose_answer_is_lost_is_in_doubt(desk: Desk, answer: str, written: list[str]) -> None:
+    writer = Writer(desk.path, SystemClock(), WriterSettings(), lambda *_: None, forgetful([answer], desk.open))
+    async with writer:
+        with pytest.raises(StoreInDoubt) as doubt:
+            await writer.run_together(add_all, "a", in_one=add_in_one)
+        assert doubt.value.value == "a at once"
+        assert await writer.run_together(add_all, "b", in_one=add_in_one) == "b at once"
+    assert (desk.rows(), desk.opened) == (written, 2)
 
 
 async def test_a_failed_commit_fails_its_group_and_the_connection_is_not_used_again(desk: Desk) -> None:
