@@ -37,7 +37,7 @@ def _check(came: Header, intake: Intake) -> None:
     assert octets.endswith(b"\r\n")
     # read again, it has the same fields, and each is one for every reader
     assert Header.parse(octets) == intake.header
-    assert all(one.is_proper for one in intake.header.fields)
+    assert all(one.read_name()[1] for one in intake.header.fields)
     names = [one.name for one in intake.header.fields]
     assert names.count("from") == 1
     assert {"date", "message-id"} <= set(names)

@@ -114,7 +114,7 @@ def test_a_line_of_the_json_log_is_the_event_and_nothing_else(event: Callable[[s
 
 def own_structure(header: bytes) -> list[str]:
     fields = Header.parse(header).fields
-    assert all(one.is_proper for one in fields)
+    assert all(one.read_name()[1] for one in fields)
     assert not re.search(rb"\r(?!\n)|(?<!\r)\n|\0", header)
     assert max(map(len, header.split(b"\r\n"))) <= 998
     return [one.name for one in fields]

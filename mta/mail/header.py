@@ -20,7 +20,7 @@ _PROPER = re.compile(rb"[!-9;-~]+:")
 _FOLD = re.compile(rb"\r\n(?=[ \t])")
 # C1 controls and the line separators end a line for some readers of decoded text (str.splitlines is one)
 _UNFIT = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-# a field begins behind each CRLF that no blank follows; a first line that begins with a blank stands alone
+_FOLDED = re.compile(rb"\r\n[ \t]")
 _BEGINNING = re.compile(rb"(?<=\r\n)(?![ \t])")
 _OTHERS = bytes(set(range(256)) - set(b"\r\n\0"))
 _WIDTH = 78
@@ -38,10 +38,11 @@ class Field(Struct, frozen=True):
         """The name in lower case; empty for a line that is no field."""
         return _read_name(self.raw)[0]
 
-    @property
-    def is_proper(self) -> bool:
-        """Whether it is a name directly followed by a colon, as RFC 5322 §2.2 has it and verifiers of DKIM want it."""
-        return _read_name(self.raw)[1]
+    def read_name(self) -> tuple[str, bool]:
+        """The name, and whether it is directly followed by a colon, as RFC 5322 §2.2 has it and verifiers of DKIM want
+        it.
+        """
+        return _read_name(self.raw)
 
     @property
     def value(self) -> bytes:
@@ -84,7 +85,10 @@ class Header(Struct, frozen=True):
             return cls(())
         if not octets.endswith(b"\r\n"):
             octets += b"\r\n"
-        return cls(tuple(Field(part) for part in _BEGINNING.split(octets) if part))
+        # a field begins behind each CRLF that no blank follows; a first line that begins with a blank stands alone
+        if _FOLDED.search(octets):
+            return cls(tuple(Field(part) for part in _BEGINNING.split(octets) if part))
+        return cls(tuple([Field(line + b"\r\n") for line in octets[:-2].split(b"\r\n")]))
 
     def find(self, name: str) -> list[Field]:
         """Return the fields of a name, in order."""

@@ -11,6 +11,7 @@ excuse no foreign From, by which alone receivers judge a message.
 import ipaddress
 import json
 import re
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from email.utils import format_datetime
 from functools import lru_cache
@@ -33,7 +34,7 @@ MAX_METADATA = 4096
 """Octets of the client's own JSON, which comes back in every event of the message."""
 
 _REMOVED = frozenset({"bcc", "resent-bcc", "return-path"})
-_RESENT = frozenset({"resent-from", "resent-sender"})
+_RESENT = ("resent-from", "resent-sender")
 _CONTROL_PREFIX = "x-mta-"
 _STREAMS = ("transactional", "bulk")
 _TRACKS = frozenset({"opens", "clicks"})
@@ -102,38 +103,36 @@ def take_in(header: Header, circumstances: Circumstances) -> Intake | Reply:
     """Return the header section with the documented changes, or why the message is refused."""
     if refusal := _misshapen(header):
         return refusal
-    names = [one.name or _folded_name(one.raw) for one in header.fields]
-    if refusal := _refusal(names):
+    named, improper = _by_name(header)
+    if refusal := _refusal(named):
         return refusal
     try:
-        originators, sender = _originators(header, names)
-        resent = _resent(header, names)
+        originators, sender = _originators(named)
+        resent = _resent(named)
     except ValueError as error:
         return failures.bad_originator(str(error))
     try:
-        control = _control(header, names)
+        control = _control(named)
     except _BadControl as bad:
         return failures.bad_control_field(bad.name, bad.why)
     # a field that has no value is no better than none, and two would be worse
-    given = _text(header, names, "message-id")
+    given = _text(named, "message-id")
     message_id = given or f"<{circumstances.queue_id}@{circumstances.hostname}>"
     added = [received(circumstances)]
-    gone = set(_REMOVED)
-    if not _text(header, names, "date"):
+    gone = {name for name in named if name in _REMOVED or name.startswith(_CONTROL_PREFIX)}
+    if not _text(named, "date"):
         added.append(field("Date", _date(circumstances.now.replace(microsecond=0))))
         gone.add("date")
     if not given:
         added.append(field("Message-ID", message_id))
         gone.add("message-id")
-    kept = tuple(
-        one
-        for one, name in zip(header.fields, names, strict=True)
-        if name not in gone and not name.startswith(_CONTROL_PREFIX)
-    )
-    if not all(one.is_proper for one in kept):
+    if not improper <= gone:
         # it could not be signed, nor would every host take it
         return failures.NOT_A_FIELD
-    whole = Header((*(Field(raw) for raw in added), *kept))
+    kept = header.fields
+    if not gone.isdisjoint(named):
+        kept = tuple(one for one in kept if _name(one) not in gone)
+    whole = Header((*map(Field, added), *kept))
     return Intake(whole, originators, sender, clean(message_id)[:MAX_LINE], control, resent, bool(given))
 
 
@@ -161,9 +160,28 @@ def _date(second: datetime) -> str:
     return format_datetime(second)
 
 
-def _folded_name(raw: bytes) -> str:
-    """The name of what is no field by the letter but would be one to a reader that unfolds first: `Bcc`, CRLF, ` :`."""
-    match = _FOLDED_NAME.match(raw)
+_Named = Mapping[str, Sequence[Field]]
+"""The fields of a header section by their names."""
+
+
+def _by_name(header: Header) -> tuple[_Named, set[str]]:
+    """Return fields by name, and the names of those that are no proper fields."""
+    named: dict[str, list[Field]] = {}
+    improper: set[str] = set()
+    for one in header.fields:
+        name, is_proper = one.read_name()
+        if not is_proper:
+            name = _name(one)
+            improper.add(name)
+        named.setdefault(name, []).append(one)
+    return named, improper
+
+
+def _name(one: Field) -> str:
+    """The name of a field, or of what would be one to a reader that unfolds first: `Bcc`, CRLF, ` :`."""
+    if name := one.name:
+        return name
+    match = _FOLDED_NAME.match(one.raw)
     return match[1].decode("ascii").lower() if match else ""
 
 
@@ -189,10 +207,10 @@ def _misshapen(header: Header) -> Reply | None:
     return None
 
 
-def _refusal(names: list[str]) -> Reply | None:
-    if names.count("received") > MAX_RECEIVED:
+def _refusal(named: _Named) -> Reply | None:
+    if len(named.get("received", ())) > MAX_RECEIVED:
         return failures.MAIL_LOOP
-    match names.count("from"):
+    match len(named.get("from", ())):
         case 0:
             return failures.NO_FROM
         case 1:
@@ -200,9 +218,9 @@ def _refusal(names: list[str]) -> Reply | None:
     return failures.MANY_FROM
 
 
-def _originators(header: Header, names: list[str]) -> tuple[tuple[Mailbox, ...], Mailbox | None]:
-    originators = parse_mailbox_list(header.fields[names.index("from")].value)
-    senders = [one for one, name in zip(header.fields, names, strict=True) if name == "sender"]
+def _originators(named: _Named) -> tuple[tuple[Mailbox, ...], Mailbox | None]:
+    originators = parse_mailbox_list(named["from"][0].value)
+    senders = named.get("sender")
     if not senders:
         return originators, None
     if len(senders) > 1:
@@ -213,11 +231,11 @@ def _originators(header: Header, names: list[str]) -> tuple[tuple[Mailbox, ...],
     return originators, found[0]
 
 
-def _resent(header: Header, names: list[str]) -> tuple[Mailbox, ...]:
+def _resent(named: _Named) -> tuple[Mailbox, ...]:
     """There may be several, one pair for each time the message was resent."""
     found: list[Mailbox] = []
-    for one, name in zip(header.fields, names, strict=True):
-        if name in _RESENT:
+    for name in _RESENT:
+        for one in named.get(name, ()):
             try:
                 found += parse_mailbox_list(one.value)
             except ValueError as error:
@@ -225,14 +243,17 @@ def _resent(header: Header, names: list[str]) -> tuple[Mailbox, ...]:
     return tuple(found)
 
 
-def _control(header: Header, names: list[str]) -> Control:
+def _control(named: _Named) -> Control:
     """Read the control fields that are in force; what else is named X-MTA- is only removed."""
+    if named.keys().isdisjoint(_CONTROLS):
+        return _NOTHING_ASKED
     values: dict[str, str] = {}
-    for one, name in zip(header.fields, names, strict=True):
-        if name in _CONTROLS:
-            if name in values:
-                raise _BadControl(_CONTROLS[name], "it is given twice")
-            values[name] = one.text
+    for name, spelled in _CONTROLS.items():
+        fields = named.get(name, ())
+        if len(fields) > 1:
+            raise _BadControl(spelled, "it is given twice")
+        if fields:
+            values[name] = fields[0].text
     return Control(
         stream=_stream(values.get("x-mta-stream")),
         tag=_label("x-mta-tag", values.get("x-mta-tag")),
@@ -244,6 +265,7 @@ def _control(header: Header, names: list[str]) -> Control:
     )
 
 
+_NOTHING_ASKED = Control()
 _CONTROLS = {
     "x-mta-stream": "X-MTA-Stream",
     "x-mta-tag": "X-MTA-Tag",
@@ -306,10 +328,9 @@ def _span(value: str | None) -> timedelta | None:
     return timedelta(**{_UNITS[match[2]]: int(match[1])})
 
 
-def _text(header: Header, names: list[str], wanted: str) -> str:
+def _text(named: _Named, wanted: str) -> str:
     """The first value that is one, of the fields of a name."""
-    texts = (one.text for one, name in zip(header.fields, names, strict=True) if name == wanted)
-    return next(filter(None, texts), "")
+    return next(filter(None, (one.text for one in named.get(wanted, ()))), "")
 
 
 def _client_name(helo: str) -> str:

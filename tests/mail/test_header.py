@@ -39,7 +39,9 @@ def test_reading_and_printing_any_header_is_the_identity(octets: bytes) -> None:
 
 @given(header_like)
 def test_every_field_of_any_header_is_whole(octets: bytes) -> None:
-    for one in Header.parse(octets).fields:
+    fields = Header.parse(octets).fields
+    assert not any(one.raw.startswith((b" ", b"\t")) for one in fields[1:])
+    for one in fields:
         assert one.raw.endswith(b"\r\n")
         assert not re.search(rb"\r\n(?![ \t])", one.raw[:-2])
         assert one.name == one.name.lower()
