@@ -109,12 +109,17 @@ class DoorServer(ABC):
         running = [session.task for session in self._sessions if session.task is not None]
         if running:
             _, late = await asyncio.wait(running, timeout=grace.total_seconds())
+            cut = [task for task in late if not self._unbroken.holds(task)]
+            for task in cut:
+                task.cancel()
+            if cut:
+                _log.warning("clients cut off in the middle of a message when the server stopped: %d", len(cut))
+            await self._unbroken.finish()
+            # who was told of a message just now, and does not read it, is not waited for
             for task in late:
                 task.cancel()
             if late:
-                _log.warning("clients cut off in the middle of a message when the server stopped: %d", len(late))
                 await asyncio.wait(late)
-        await self._unbroken.finish()
 
     # --- for sessions
 

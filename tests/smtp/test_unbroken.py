@@ -13,13 +13,11 @@ class Work:
 
     def __init__(self, error: Exception | None = None) -> None:
         self.begun, self.gate = asyncio.Event(), asyncio.Event()
-        self.is_done = False
         self._error = error
 
     async def __call__(self) -> Reply:
         self.begun.set()
         await self.gate.wait()
-        self.is_done = True
         if self._error is not None:
             raise self._error
         return failures.OK
@@ -36,21 +34,28 @@ async def test_its_reply_and_its_errors_are_the_callers() -> None:
         await unbroken.finish()
 
 
-@pytest.mark.parametrize("error", [None, StoreUnavailable("locked"), ZeroDivisionError()])
-async def test_it_runs_to_its_end_when_its_caller_is_cut_off_and_failures_are_told(
-    error: Exception | None, caplog: pytest.LogCaptureFixture
-) -> None:
-    unbroken, work = Unbroken(), Work(error)
-    caller = asyncio.ensure_future(unbroken.run(work()))
+async def test_it_knows_whose_work_is_under_way_and_waits_for_all_of_it() -> None:
+    unbroken, works = Unbroken(), [Work(), Work(StoreUnavailable("locked")), Work()]
     async with asyncio.timeout(30):
-        await work.begun.wait()
-        caller.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await caller
-        finishing = asyncio.ensure_future(unbroken.finish())
-        await asyncio.sleep(0)
-        assert (work.is_done, finishing.done()) == (False, False)
-        work.gate.set()
+        tasks = [asyncio.create_task(unbroken.run(work())) for work in works]
+        idle = asyncio.create_task(asyncio.sleep(0))
+        for work in works:
+            await work.begun.wait()
+        assert [unbroken.holds(task) for task in (*tasks, idle)] == [True, True, True, False]
+        finishing = asyncio.create_task(unbroken.finish())
+        for number, work in enumerate(works):
+            assert not finishing.done()
+            work.gate.set()
+            await asyncio.wait([tasks[number]])
+            assert not unbroken.holds(tasks[number])
         await finishing
-    assert work.is_done
-    assert ("was not taken in" in caplog.text) is (error is not None)
+        # it can be waited for again, whatever was done before
+        last = Work()
+        task = asyncio.create_task(unbroken.run(last()))
+        await last.begun.wait()
+        finishing = asyncio.create_task(unbroken.finish())
+        await asyncio.sleep(0)
+        assert not finishing.done()
+        last.gate.set()
+        await finishing
+        assert await task == failures.OK

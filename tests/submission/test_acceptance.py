@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import hashlib
+import re
 from collections.abc import Sequence
 from datetime import timedelta
 
@@ -294,7 +295,7 @@ async def test_a_message_survives_a_client_that_leaves_right_after_the_dot(house
     assert (len(house.watcher.events), len(house.hands.taken)) == (1, 1)
 
 
-async def test_a_commit_is_awaited_even_when_its_client_is_cut_off(open_house: OpenHouse) -> None:
+async def test_a_commit_is_awaited_past_the_grace_of_a_stop_and_the_client_hears_of_it(open_house: OpenHouse) -> None:
     async with open_house(stop_grace=timedelta(milliseconds=50)) as house:
         slow = SlowStore(house)
         async with await house.logged_in() as talk:
@@ -304,9 +305,10 @@ async def test_a_commit_is_awaited_even_when_its_client_is_cut_off(open_house: O
             async with asyncio.timeout(30):
                 await slow.asked.wait()
                 stopping = asyncio.ensure_future(house.server.stop())
-                await talk.rest()
+                await asyncio.sleep(0.2)
                 assert not stopping.done()
                 slow.gate.set()
+                assert re.fullmatch(rb"250 2.0.0 [^\r]*\r\n421 4.3.2 [^\r]*\r\n", await talk.rest())
                 await stopping
     assert (len(house.messages), len(house.watcher.events)) == (1, 1)
 
