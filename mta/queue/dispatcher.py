@@ -117,9 +117,14 @@ class Dispatcher:
         """Take deliveries that were committed leased to this worker."""
         self._window.begin_all(one if one.message.size <= AT_HAND else replace(one, content=None) for one in claimed)
 
-    def wake(self) -> None:
-        """Something became due in the store, or an operator changed what may be delivered."""
-        self._window.wanted.set()
+    def wake(self, message: Message | None = None) -> None:
+        """Something became due in the store: deliveries of a message, if one is given. Or an operator changed what may be
+        delivered.
+
+        What is accepted while its lane is paused is no reason to look.
+        """
+        if message is None or not self._traffic.is_paused(Lane(message.stream, message.account)):
+            self._window.wanted.set()
 
     # what the daemon sees
 

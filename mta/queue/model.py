@@ -239,6 +239,6 @@ class Dispatchable(Protocol):
         """Take leased deliveries; each of them will be attempted or released."""
         ...
 
-    def wake(self) -> None:
-        """Something became due in the store."""
+    def wake(self, message: Message | None = None) -> None:
+        """Something became due in the store: deliveries of a message, if one is given."""
         ...

@@ -96,10 +96,14 @@ class Traffic:
         ends = (rests.next_end(now) for rests in (self._rests, self._names))
         return min((end for end in ends if end is not None), default=None)
 
+    def is_paused(self, lane: Lane) -> bool:
+        """Whether a lane was paused when the pauses were last read."""
+        return is_paused(lane, self._pauses)
+
     def free(self, lane: Lane, domains: Sequence[str]) -> int:
         """Return how many of a lane's fresh deliveries, the first ones, would soon have a place; of a domain whose site
         is not known as many as of any new site."""
-        if is_paused(lane, self._pauses):
+        if self.is_paused(lane):
             return 0
         left: dict[str, int] = {}
         now = self._clock.monotonic()

@@ -177,7 +177,7 @@ class Acceptor:
             at_hand = new.content if new.message.size <= _LARGE else None
             self._dispatchable.hand_over([replace(one, content=at_hand) for one in accepted.leased])
         if len(accepted.leased) < len(due):
-            self._dispatchable.wake()
+            self._dispatchable.wake(new.message)
         for written in accepted.events:
             self._observer.observe(written)
         return failures.queued(accepted.queue_id)

@@ -141,7 +141,7 @@ class House:
         new = self.letters.new(recipients, sender=sender, account=account, stream=stream, shared=shared)
         accepted = await self.store.accept(new, [], self._places(new) if lease else 0)
         self.dispatcher.hand_over(accepted.leased)
-        self.dispatcher.wake()
+        self.dispatcher.wake(new.message)
         return [delivery.id for delivery in new.deliveries]
 
     def _places(self, new: NewMessage) -> int:

@@ -57,7 +57,7 @@ class Doorbell:
     def hand_over(self, claimed: Sequence[Claimed]) -> None:
         raise AssertionError("nothing is handed over")
 
-    def wake(self) -> None:
+    def wake(self, message: Message | None = None) -> None:
         self.rung += 1
 
 

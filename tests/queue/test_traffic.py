@@ -222,6 +222,19 @@ async def test_what_is_paused_is_not_attempted_until_it_is_resumed(
         assert sorted(house.transport.begun) == ["n@example.net", "o@example.org"]
 
 
+@pytest.mark.parametrize(("scope", "looks"), [(PauseScope.ALL, False), (PauseScope.SITE, True)])
+async def test_what_is_accepted_while_its_lane_is_paused_is_no_reason_to_look(scope: PauseScope, looks: bool) -> None:
+    house = House()
+    house.memory.pauses.append(pause(scope, MX if scope is PauseScope.SITE else ""))
+    message = house.letters.new(["n@example.net"]).message
+    async with house.running():
+        await asyncio.sleep(0.05)
+        claims = house.store.claims
+        house.dispatcher.wake(message)
+        await asyncio.sleep(0.05)
+        assert (house.store.claims > claims) is looks
+
+
 async def test_what_waits_in_memory_heeds_a_pause() -> None:
     house = House(pace=Pace(per_site=1, first_places=1))
     gate = house.transport.gates[MX] = asyncio.Event()

@@ -64,7 +64,7 @@ class Hands:
         """Keep them."""
         self.taken.extend(claimed)
 
-    def wake(self) -> None:
+    def wake(self, message: Message | None = None) -> None:
         """Count."""
         self.wakes += 1
 
