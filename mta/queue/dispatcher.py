@@ -118,8 +118,7 @@ class Dispatcher:
         self._window.begin_all(one if one.message.size <= AT_HAND else replace(one, content=None) for one in claimed)
 
     def wake(self, message: Message | None = None) -> None:
-        """Something became due in the store: deliveries of a message, if one is given. Or an operator changed what may be
-        delivered.
+        """Something became due in the store: deliveries of a message, if one is given. Or an operator changed something.
 
         What is accepted while its lane is paused is no reason to look.
         """
