@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from mta.mail.header import Field, Header, split
+from mta.mail.header import Field, Header, read_name, split
 from mta.mail.intake import Circumstances, Intake, received, take_in
 from mta.mail.reply import Reply, clean
 
@@ -37,7 +37,7 @@ def _check(came: Header, intake: Intake) -> None:
     assert octets.endswith(b"\r\n")
     # read again, it has the same fields, and each is one for every reader
     assert Header.parse(octets) == intake.header
-    assert all(one.read_name()[1] for one in intake.header.fields)
+    assert all(read_name(one.raw)[1] for one in intake.header.fields)
     names = [one.name for one in intake.header.fields]
     assert names.count("from") == 1
     assert {"date", "message-id"} <= set(names)

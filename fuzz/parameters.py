@@ -7,7 +7,7 @@ from mta.bounces.dsn import DsnFacts, compose
 from mta.delivery.esmtp import Offers, rcpt_command
 from mta.mail.address import Mailbox
 from mta.mail.envelope import Recipient
-from mta.mail.header import Header
+from mta.mail.header import Header, read_name
 from mta.mail.intake import Circumstances, received
 from mta.mail.reply import Reply
 from mta.submission.parameters import MailArguments, parse_mail, parse_rcpt
@@ -93,13 +93,13 @@ def _check_written(written: _Written) -> None:
         AT,
     )
     fields = Header.parse(dsn.header).fields
-    assert all(one.read_name()[1] for one in fields)
+    assert all(read_name(one.raw)[1] for one in fields)
     assert [one.name for one in fields].count("to") == 1
     assert {one.name for one in fields} <= _DSN_FIELDS
     boundary = dsn.body.split(b"\r\n", 1)[0]
     blocks = (b"\r\n" + dsn.body).split(b"\r\n" + boundary)[2].split(b"\r\n\r\n")
     status = Header.parse(b"\r\n".join(block.strip(b"\r\n") for block in blocks[1:] if block)).fields
-    assert all(one.read_name()[1] for one in status)
+    assert all(read_name(one.raw)[1] for one in status)
     names = [one.name for one in status]
     assert len(set(names)) == len(names)
     assert set(names) <= _STATUS_FIELDS

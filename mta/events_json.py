@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from mta.events import Event, EventType
 from mta.mail.outcome import TlsUse, Try
@@ -31,38 +32,50 @@ _PLAIN = (
     "attempt",
     "metadata",
 )
-"""Fields whose name and value are the same on both sides. Metadata is the client's text, not parsed again."""
+"""Fields whose name and value are the same on both sides."""
+
+
+class _Written(Struct, omit_defaults=True, rename={"klass": "class"}):
+    """An event as it is written: the names and their order."""
+
+    id: str
+    time: datetime | str
+    type: EventType
+    account: str | None = None
+    stream: str | None = None
+    tag: str | None = None
+    message_id: str | None = None
+    queue_id: str | None = None
+    delivery_id: str | None = None
+    recipient: str | None = None
+    site: str | None = None
+    source: str | None = None
+    attempt: int | None = None
+    metadata: str | None = None
+    """The client's text, not parsed again."""
+    reply: dict[str, Any] | None = None
+    klass: str | None = None
+    hardness: str | None = None
+    tls: dict[str, Any] | None = None
+    """In short, of the last host tried, which gave the event its reply."""
+    tries: list[dict[str, Any]] | None = None
+    duration: float | None = None
+    detail: Mapping[str, Any] | None = None
 
 
 def event_to_json(event: Event) -> dict[str, Any]:
-    """Return an event as JSON values. `tls` is in short that of the last host tried, which gave the event its reply."""
-    data: dict[str, Any] = {"id": event.id, "time": _time_to_json(event.at), "type": event.type.value}
-    data |= {name: value for name in _PLAIN if (value := getattr(event, name)) is not None}
-    if event.reply is not None:
-        data["reply"] = _reply_to_json(event.reply)
-    if event.klass is not None:
-        data["class"] = event.klass
-    if event.hardness is not None:
-        data["hardness"] = event.hardness
-    if event.tries:
-        if (tls := event.tries[-1].tls) is not None:
-            data["tls"] = _tls_in_short(tls)
-        data["tries"] = [_try_to_json(one) for one in event.tries]
-    if event.duration is not None:
-        data["duration"] = event.duration.total_seconds()
-    if event.detail:
-        data["detail"] = dict(event.detail)
+    """Return an event as JSON values."""
+    data: dict[str, Any] = msgspec.to_builtins(_written(event))
     return data
 
 
 def event_to_text(event: Event) -> str:
     """Return an event as JSON text, in ASCII."""
-    data = event_to_json(event)
     try:
-        octets = _FAST.encode(data)
+        octets = _FAST.encode(_written(event))
     except UnicodeEncodeError:  # half of a surrogate pair, which only an escape can write
-        return _ASCII.encode(data)
-    return octets.decode("ascii") if octets.isascii() else _ASCII.encode(data)
+        return _ASCII.encode(event_to_json(event))
+    return octets.decode("ascii") if octets.isascii() else _ASCII.encode(json.loads(octets))
 
 
 def event_from_json(data: Mapping[str, Any]) -> Event:
@@ -90,7 +103,37 @@ def event_from_json(data: Mapping[str, Any]) -> Event:
         raise ValueError(f"not an event: {type(error).__name__}: {error}") from None
 
 
-def _time_to_json(at: datetime) -> str:
+def _written(event: Event) -> _Written:
+    tls = event.tries[-1].tls if event.tries else None
+    return _Written(
+        event.id,
+        _time_to_json(event.at),
+        event.type,
+        event.account,
+        event.stream,
+        event.tag,
+        event.message_id,
+        event.queue_id,
+        event.delivery_id,
+        event.recipient,
+        event.site,
+        event.source,
+        event.attempt,
+        event.metadata,
+        None if event.reply is None else _reply_to_json(event.reply),
+        event.klass,
+        event.hardness,
+        None if tls is None else _tls_in_short(tls),
+        [_try_to_json(one) for one in event.tries] if event.tries else None,
+        None if event.duration is None else event.duration.total_seconds(),
+        event.detail or None,
+    )
+
+
+def _time_to_json(at: datetime) -> datetime | str:
+    """A time in UTC, with microseconds. The library writes it so unless there are none."""
+    if at.tzinfo is UTC and at.microsecond:
+        return at
     return at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 

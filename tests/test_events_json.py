@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mta.events import Event, EventType
-from mta.events_json import event_from_json, event_to_json
+from mta.events_json import event_from_json, event_to_json, event_to_text
 from mta.mail.outcome import TlsUse, Try
 from mta.mail.reply import EnhancedStatus, Reply
 
@@ -20,7 +20,9 @@ statuses = st.builds(EnhancedStatus, st.sampled_from([2, 4, 5]), st.integers(0, 
 replies = st.builds(Reply, st.integers(200, 599), st.none() | statuses, words)
 tls = st.builds(TlsUse, words, words, words, st.booleans(), words, words)
 tries = st.builds(Try, words, words, st.integers(1, 65535), words, replies, st.booleans(), st.none() | tls, spans)
-details = st.dictionaries(words, st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | words)
+details = st.dictionaries(
+    words, st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | words
+)
 events = st.builds(
     Event,
     id=words,
@@ -49,6 +51,21 @@ events = st.builds(
 @given(events)
 def test_reading_what_was_written_gives_the_same_event(event: Event) -> None:
     assert event_from_json(json.loads(json.dumps(event_to_json(event)))) == event
+
+
+@given(events)
+def test_as_text_it_is_the_same_json_in_ascii_whatever_is_in_it(event: Event) -> None:
+    text = event_to_text(event)
+    assert text.isascii()
+    assert list(json.loads(text).items()) == list(json.loads(json.dumps(event_to_json(event))).items())
+
+
+@pytest.mark.parametrize("said", ["a", "ü", "\ud800", "\x00\x1f\x7f\u2028"])
+def test_text_of_strangers_is_written_so_that_any_reader_takes_it(said: str) -> None:
+    event = Event("0a", datetime(2026, 11, 22, tzinfo=UTC), EventType.HELD, tag=said, detail={said: said, "n": 10**30})
+    read = json.loads(event_to_text(event).encode("ascii"))
+    assert (read["time"], read["tag"]) == ("2026-11-22T00:00:00.000000Z", said)
+    assert read["detail"] == {said: said, "n": 10**30}
 
 
 def test_an_event_has_the_names_that_operators_and_programs_know() -> None:

@@ -36,13 +36,7 @@ class Field(Struct, frozen=True):
     @property
     def name(self) -> str:
         """The name in lower case; empty for a line that is no field."""
-        return _read_name(self.raw)[0]
-
-    def read_name(self) -> tuple[str, bool]:
-        """The name, and whether it is directly followed by a colon, as RFC 5322 §2.2 has it and verifiers of DKIM want
-        it.
-        """
-        return _read_name(self.raw)
+        return read_name(self.raw)[0]
 
     @property
     def value(self) -> bytes:
@@ -55,8 +49,11 @@ class Field(Struct, frozen=True):
         return self.value.decode("utf-8", "replace")
 
 
-def _read_name(raw: bytes) -> tuple[str, bool]:
-    """Return a field's name, and whether it is a proper field: what stands up to the first colon decides."""
+def read_name(raw: bytes) -> tuple[str, bool]:
+    """Return a field's name, and whether it is a proper field.
+
+    One is proper if a colon follows the name directly, as RFC 5322 §2.2 has it and verifiers of DKIM want it.
+    """
     end = raw.find(b":", 0, _LONGEST) + 1
     return _remembered_name(raw[:end]) if end else _name_before(raw)
 
@@ -136,6 +133,11 @@ def split(content: bytes) -> tuple[bytes, bytes]:
     return (content, b"") if end < 0 else (content[: end + 2], content[end + 4 :])
 
 
+@lru_cache(maxsize=128)
+def _is_name(name: str) -> bool:
+    return name.isascii() and _NAME.fullmatch(name.encode("ascii")) is not None
+
+
 def field(name: str, *parts: str) -> bytes:
     """Return a field of ours, folded at blanks where it is long, ending in CRLF. Each part begins a line of its own.
 
@@ -143,9 +145,9 @@ def field(name: str, *parts: str) -> bytes:
         ValueError: the name or the value could change the message's structure (CR, LF, NUL, other controls, lone
             surrogates), or a part without a space is longer than a line may be.
     """
-    if not (name.isascii() and _NAME.fullmatch(name.encode("ascii"))):
+    if not _is_name(name):
         raise ValueError(f"{name!r} is not a field name")
-    if any(_UNFIT.search(part) for part in parts):
+    if any(map(_UNFIT.search, parts)):
         raise ValueError(f"the value of {name} holds a control character")
     if len(parts) > 1 and not all(part.strip() for part in parts):
         raise ValueError(f"the value of {name} has an empty part")

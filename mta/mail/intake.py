@@ -20,7 +20,7 @@ from msgspec import Struct
 
 from mta.mail import failures
 from mta.mail.address import Mailbox, parse_domain
-from mta.mail.header import MAX_LINE, Field, Header, field, has_whole_line_ends
+from mta.mail.header import MAX_LINE, Field, Header, field, has_whole_line_ends, read_name
 from mta.mail.originators import parse_mailbox_list
 from mta.mail.reply import Reply, clean
 
@@ -169,7 +169,7 @@ def _by_name(header: Header) -> tuple[_Named, set[str]]:
     named: dict[str, list[Field]] = {}
     improper: set[str] = set()
     for one in header.fields:
-        name, is_proper = one.read_name()
+        name, is_proper = read_name(one.raw)
         if not is_proper:
             name = _name(one)
             improper.add(name)

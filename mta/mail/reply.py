@@ -6,6 +6,7 @@ it can go into a log, a DSN or a header of ours.
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Self
 
 from msgspec import Struct
@@ -88,7 +89,7 @@ class Reply(Struct, frozen=True):
     @classmethod
     def of(cls, code: int, status: str, text: str) -> Self:
         """Build a reply of our own, `Reply.of(550, "5.7.1", "Not yours")`. Its text is cleaned."""
-        return cls(code, EnhancedStatus.parse(status), clean(text))
+        return cls(code, _status(status), clean(text))
 
     @classmethod
     def parse(cls, code: int, texts: Iterable[str]) -> Self:
@@ -103,10 +104,14 @@ class Reply(Struct, frozen=True):
             match = _STATUS.match(text)
             # an enhanced code of another class than the reply's is noise (RFC 2034 §4)
             if match and int(match[1]) == code // 100:
-                status = status or EnhancedStatus.parse(match[0])
+                status = status or _status(match[0])
                 text = text[match.end() :].lstrip()
             kept.append(clean(text))
         return cls(code, status, "\n".join(kept)[:MAX_TEXT].rstrip("\n"))
+
+
+# there are few, and each is read many times
+_status = lru_cache(maxsize=1024)(EnhancedStatus.parse)
 
 
 def clean(text: str) -> str:

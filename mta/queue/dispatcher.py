@@ -118,7 +118,7 @@ class Dispatcher:
         self._window.begin_all(one if one.message.size <= AT_HAND else replace(one, content=None) for one in claimed)
 
     def wake(self, message: Message | None = None) -> None:
-        """Something became due in the store: deliveries of a message, if one is given. Or an operator changed something.
+        """Something became due in the store: deliveries of a message, if one is given. Or something was changed.
 
         What is accepted while its lane is paused is no reason to look.
         """

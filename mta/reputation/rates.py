@@ -137,6 +137,10 @@ def _judgement(suspends: bool, warns: bool, volume: int, limits: Limits) -> Judg
     return Judgement.GOOD
 
 
+COUNTED = frozenset({EventType.DELIVERED, EventType.BOUNCED, EventType.EXPIRED, EventType.COMPLAINED})
+"""What events may add something to their account's stream."""
+
+
 def tally_of(event: Event) -> Tally | None:
     """Return what an event adds to its account's stream; None when nothing.
 

@@ -29,7 +29,7 @@ from mta.smtp.wire import Gone, NoTls, Silent, TooSlow
 
 _log = logging.getLogger(__name__)
 
-_CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _BROWSERS = frozenset({"GET", "HEAD", "POST", "PUT", "CONNECT", "OPTIONS"})
 _PROTOCOL_ERRORS = frozenset({500, 501, 502, 503, 504, 555})
 _TOWARDS_A_MESSAGE = frozenset({"RCPT", "DATA", "BDAT"})
@@ -118,7 +118,7 @@ class Session(Commands, ABC):
         self.cut(failures.SHUTTING_DOWN)
 
     def _weight(self, verb: str, reply: Reply) -> int:
-        """How many errors a reply counts for."""
+        """How many errors a refusal counts for."""
         if reply == failures.CHUNKS_FAILED:
             return 0
         return 1 if reply.code in _PROTOCOL_ERRORS and verb != "RCPT" else 0
@@ -216,8 +216,8 @@ class Session(Commands, ABC):
 
     def _answer(self, verb: str, reply: Reply) -> None:
         self.say(reply)
-        self._errors += self._weight(verb, reply)
         if not reply.is_positive:
+            self._errors += self._weight(verb, reply)
             self._refused(verb or "line", reply)
         elif verb in ("DATA", "BDAT") and not self._dialogue.is_open:
             # a message was accepted
@@ -296,9 +296,10 @@ class Session(Commands, ABC):
 
 def readable(line: bytes) -> str | None:
     """Return a command without its CRLF; None where it is not UTF-8, holds a control character or ends in a bare LF."""
-    if not line.endswith(b"\r\n") or _CONTROL.search(line, 0, len(line) - 2):
+    if not line.endswith(b"\r\n"):
         return None
     try:
-        return line[:-2].decode("utf-8")
+        text = line[:-2].decode("utf-8")
     except UnicodeDecodeError:
         return None
+    return text if text.isprintable() or not _CONTROL.search(text) else None

@@ -111,7 +111,7 @@ class Wire(smtp.SMTP):
 
     def say(self, reply: Reply) -> None:
         """Queue a reply; it leaves when the client's pipelined commands are all done (RFC 2920 §3.2)."""
-        octets = "".join(f"{line}\r\n" for line in reply.lines()).encode("ascii", "backslashreplace")
+        octets = "\r\n".join([*reply.lines(), ""]).encode("ascii", "backslashreplace")
         self._unsent.append(octets)
         self._unsent_size += len(octets)
 

@@ -16,7 +16,7 @@ from mta.queue.duplicates import Remainder
 from mta.queue.model import MOVES, Claimed, Content, Delivery, Message, NewMessage, State
 from mta.queue.settle import Settled
 from mta.queue.store import Accepted
-from mta.reputation.rates import tally_of
+from mta.reputation.rates import COUNTED
 from mta.storage.allowance import Allowances
 from mta.storage.at_once import AtOnce, Ordinary
 from mta.storage.bulk import MOST, Bulk
@@ -355,7 +355,7 @@ def _is_simple(wanted: Acceptance) -> bool:
         (new.terms is None or not new.terms.bind)
         and _is_ordinary(new, wanted.events)
         and new.deliveries[0].state in BEGINNINGS
-        and not any(map(tally_of, wanted.events))
+        and COUNTED.isdisjoint([event.type for event in wanted.events])
     )
 
 
