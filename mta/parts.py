@@ -61,6 +61,8 @@ from mta.submission.connection import Services
 from mta.submission.one_use import OneUseFiles
 from mta.submission.server import SubmissionServer
 from mta.supervisor.post import Post, taken
+from mta.supervisor.process import python_command
+from mta.supervisor.share import cores
 from mta.way_out import Ties, WayOut, signing_domain, way_out
 
 PASSWORD_THREADS = 2
@@ -283,6 +285,8 @@ def _store(settings: Settings, clock: Clock, metrics: MetricsObserver) -> Abstra
         dice=random.Random(secrets.randbits(128)),  # noqa: S311 - no secret is made with them
         retention=Retention(settings.privacy.keep_body_after_final, settings.privacy.keep_events),
         on_commit=metrics.committed,
+        # several workers have work for all cores already, and would wait for each other's helpers as well
+        helper=[*python_command(), "-m", "mta.storage.scribe_main"] if settings.workers == 1 < cores() else None,
     )
 
 

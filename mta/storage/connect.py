@@ -6,7 +6,8 @@
 import fcntl
 import os
 import sqlite3
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -19,6 +20,12 @@ MIN_VERSION = (3, 35, 0)
 
 BUSY_TIMEOUT = 5.0
 """Seconds that a transaction waits for another process before its callers hear of it."""
+
+_NAP = 0.0003
+_SOON = 0.1
+_LONG_NAP = 0.005
+"""Seconds between attempts to begin: commits of other workers take a few milliseconds; who has not ended after `_SOON`
+is no worker at work, and is not asked thousands of times."""
 
 # Texts without holes, since no parameter may stand in a PRAGMA. The first ones take effect in an empty file only. Pages
 # of 8 and 16 KB made no difference with 4 KB mail; small ones write least for small changes.
@@ -63,6 +70,35 @@ def is_fatal(error: sqlite3.Error) -> bool:
 def is_locked(error: sqlite3.Error) -> bool:
     """Return whether another process has what is wanted, for now."""
     return _code(error) == sqlite3.SQLITE_BUSY
+
+
+def when_free(
+    connection: sqlite3.Connection, statement: str, values: Sequence[object] = (), *, patience: float
+) -> None:
+    """Execute what needs the lock of the file, waiting up to `patience` seconds for other processes, in short naps.
+
+    SQLite's own busy handler naps longer each time, up to 0.1 s: of two busy workers that share the file, the one that
+    just committed is always there first, and the other was seen to wait for more than a second.
+
+    Raises:
+        sqlite3.OperationalError: somebody held the lock all the time.
+    """
+    waited = 0.0
+    while True:
+        try:
+            connection.execute(statement, values)
+            return
+        except sqlite3.OperationalError as error:
+            if not is_locked(error) or waited >= patience:
+                raise
+        nap = _NAP if waited < _SOON else _LONG_NAP
+        time.sleep(nap)
+        waited += nap
+
+
+def folder_of(path: str) -> str:
+    """Return the folder a database file stands in."""
+    return os.path.dirname(os.path.abspath(path))
 
 
 def uri_of(path: str) -> str:

@@ -27,25 +27,27 @@ from mta.queue.store import Accepted, Late
 from mta.storage.allowance import AllowanceBook, Allowances
 from mta.storage.at_once import AtOnce
 from mta.storage.claims import Claims, Wanted
-from mta.storage.connect import connect, prepare
+from mta.storage.connect import connect, folder_of, prepare
 from mta.storage.desk import Desk
 from mta.storage.late import LateMail
 from mta.storage.leases import Leases
 from mta.storage.moving import Moving
+from mta.storage.ordinary import Acceptance
 from mta.storage.reading import Reader
 from mta.storage.returned import Returned
 from mta.storage.rows import rest_params, to_ms
+from mta.storage.scribe import Scribe
 from mta.storage.space import FreeSpace
 from mta.storage.standing import StandingBook
 from mta.storage.statements import Statements
 from mta.storage.suppression import SuppressionList, Suppressions
 from mta.storage.tls import TlsBook
-from mta.storage.transactions import Acceptance, Transactions
+from mta.storage.transactions import Transactions
 from mta.storage.units import OneStep
 from mta.storage.views import Retention
 from mta.storage.withheld import WithheldBook
 from mta.storage.workers import BEAT, take_number
-from mta.storage.writer import Writer, WriterSettings, folder_of
+from mta.storage.writer import Writer, WriterSettings
 
 LEASE = timedelta(seconds=60)
 
@@ -85,8 +87,10 @@ class SqliteStore:
         space: FreeSpace,
         units: Units,
         statements: Statements,
+        scribe: Scribe | None,
     ) -> None:
         """Use `open`."""
+        self._scribe = scribe
         self.reader = reader
         self.ids = ids
         self.suppression_list = SuppressionList(reader, clock)
@@ -120,6 +124,7 @@ class SqliteStore:
         on_commit: Callable[[int, float], None] = _nobody,
         settings: WriterSettings = WriterSettings(),  # noqa: B008 - a frozen value
         opener: Callable[[str], sqlite3.Connection] = connect,
+        helper: Sequence[str] | None = None,
     ) -> AsyncIterator[Self]:
         """Open the store, make it if there is none, and take a worker's number.
 
@@ -133,6 +138,7 @@ class SqliteStore:
             on_commit: Hears of each commit: how many units, and seconds.
             settings: Bounds of the writer.
             opener: Makes the writer's connection.
+            helper: The command line of a process that helps to write (`scribe`); None: none helps.
 
         Raises:
             StoreUnavailable: it is damaged, of a newer version, or cannot be opened; the message says what to do.
@@ -152,10 +158,15 @@ class SqliteStore:
             transactions = Transactions(statements, at_once, suppressions, allowances, worker, lease, retention)
             returned = Returned(statements, transactions, suppressions, retention.events)
             ids, space = IdSource(clock, worker, dice), FreeSpace(folder_of(path), min_free, clock)
+            scribe = None if helper is None else Scribe(writer, path, min_free, clock, on_commit, helper)
+            if scribe is not None:
+                scribe.begin()
             try:
                 units = Units(transactions, Claims(statements, worker, lease), suppressions, returned)
-                yield cls(writer, reader, ids, worker, clock, space, units, statements)
+                yield cls(writer, reader, ids, worker, clock, space, units, statements, scribe)
             finally:
+                if scribe is not None:
+                    await scribe.close()
                 # only a courtesy to whoever looks: the number rests anyway
                 with suppress(StoreUnavailable):
                     await writer.run(lambda connection: transactions.leave(connection, clock.now()))
@@ -211,9 +222,7 @@ class SqliteStore:
 
         reads = self.allowances.reads(new.message.account)
         try:
-            accepted = await self._writer.run_together(
-                self._accept_all, Acceptance(new, events, lease), in_one=self._accept_in_one
-            )
+            accepted = await self._write(Acceptance(new, events, lease))
         except StoreInDoubt as doubt:
             accepted = cast(Accepted, doubt.value)
             await self._require_written(doubt, "is_message", accepted.queue_id)
@@ -488,6 +497,13 @@ class SqliteStore:
                 raise doubt
             _log.warning("the answer of a COMMIT was lost, and it was carried out: %s", doubt)
             return
+
+    async def _write(self, wanted: Acceptance) -> Accepted:
+        if self._scribe is not None and self._scribe.takes(wanted):
+            accepted = await self._scribe.write(wanted)
+            if accepted is not None:
+                return accepted
+        return await self._writer.run_together(self._accept_all, wanted, in_one=self._accept_in_one)
 
     def _accept_all(self, connection: sqlite3.Connection, wanted: Sequence[Acceptance]) -> list[Accepted | Exception]:
         self._space.require()

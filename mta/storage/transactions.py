@@ -6,7 +6,6 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import islice
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from mta.errors import UsedUp
@@ -16,10 +15,10 @@ from mta.queue.duplicates import Remainder
 from mta.queue.model import MOVES, Claimed, Content, Delivery, Message, NewMessage, State
 from mta.queue.settle import Settled
 from mta.queue.store import Accepted
-from mta.reputation.rates import COUNTED
 from mta.storage.allowance import Allowances
 from mta.storage.at_once import AtOnce, Ordinary
 from mta.storage.bulk import MOST, Bulk
+from mta.storage.ordinary import BEGINNINGS, Acceptance, fits_one_row, is_ordinary, is_simple, ordinary
 from mta.storage.rows import (
     Params,
     delivery_params,
@@ -36,9 +35,6 @@ from mta.storage.tallies import add_tallies
 from mta.storage.units import OneStep
 from mta.storage.views import Retention
 
-BEGINNINGS = frozenset({State.QUEUED, State.HELD, State.SUPPRESSED})
-"""States a delivery may have when its message is accepted."""
-
 _SPARE = 1024
 """Unused pages, 4 MB, that a file may always have."""
 
@@ -47,15 +43,6 @@ _GIVEN_BACK = 256
 
 
 _NONE = "[]"
-
-
-class Acceptance(Struct, frozen=True):
-    """A message that is to be written."""
-
-    new: NewMessage
-    events: Sequence[Event]
-    lease: int
-    """How many of its deliveries are leased at once, at most."""
 
 
 class Transactions:
@@ -108,8 +95,8 @@ class Transactions:
         leased: dict[str, tuple[NewMessage, Delivery]] = {}
         for lease, left in written:
             leased |= {one.id: (left.new, one) for one in islice(_due(left.new, at), lease)}
-        ordinary, others = _sorted_out(left for _, left in written)
-        self._at_once.run(connection, [self._ordinary(left.new, left.events, at, leased, until) for left in ordinary])
+        in_one, others = _sorted_out(left for _, left in written)
+        self._at_once.run(connection, [self._ordinary(left.new, left.events, at, leased, until) for left in in_one])
         self._insert(connection, [left.new for left in others], at, leased, until)
         self._insert_event.run(connection, [event_params(event) for left in others for event in left.events])
         add_tallies(connection, self._sql, [event for _, left in written for event in left.events])
@@ -120,7 +107,7 @@ class Transactions:
         self, connection: sqlite3.Connection, wanted: Sequence[Acceptance], now: datetime
     ) -> OneStep | None:
         """Return the one statement that does what `accept_all` does; None: it takes more than one."""
-        if len(wanted) > MOST or not all(_is_simple(one) for one in wanted):
+        if len(wanted) > MOST or not all(map(is_simple, wanted)):
             return None
         at = to_ms(now)
         until = at + self._lease
@@ -274,12 +261,7 @@ class Transactions:
     def _ordinary(
         self, new: NewMessage, events: Iterable[Event], at: int, leased: Collection[str], until: int
     ) -> Ordinary:
-        return Ordinary(
-            b"".join((new.content.header, *new.content.body)),
-            message_params(new.message) | {"header_size": len(new.content.header)},
-            self._delivery(new.message, new.deliveries[0], at, leased, until),
-            *map(event_params, events),
-        )
+        return ordinary(new, events, self._delivery(new.message, new.deliveries[0], at, leased, until))
 
     def _delivery(self, message: Message, delivery: Delivery, at: int, leased: Collection[str], until: int) -> Params:
         row = delivery_params(message, delivery, at)
@@ -341,45 +323,20 @@ def _require_beginnings(new: NewMessage) -> None:
 
 def _sorted_out(written: Iterable[Remainder]) -> tuple[list[Remainder], list[Remainder]]:
     """Return those that can be written in one step, and the others."""
-    ordinary: list[Remainder] = []
+    in_one: list[Remainder] = []
     others: list[Remainder] = []
     for left in written:
-        (ordinary if _is_ordinary(left.new, left.events) else others).append(left)
-    return ordinary, others
-
-
-def _is_simple(wanted: Acceptance) -> bool:
-    """Whether a message can be written in one step, and nothing has to be looked up or counted for that."""
-    new = wanted.new
-    return (
-        (new.terms is None or not new.terms.bind)
-        and _is_ordinary(new, wanted.events)
-        and new.deliveries[0].state in BEGINNINGS
-        and COUNTED.isdisjoint([event.type for event in wanted.events])
-    )
-
-
-def _is_ordinary(new: NewMessage, events: Sequence[Event]) -> bool:
-    """Whether a message can be written in one step with others."""
-    return (
-        len(new.deliveries) == 1
-        and not new.deliveries[0].state.is_final
-        and 1 <= len(events) <= 2
-        and _fits_one_row(new.content)
-    )
+        (in_one if is_ordinary(left.new, left.events) else others).append(left)
+    return in_one, others
 
 
 def _due(new: NewMessage, at: int) -> Iterator[Delivery]:
     return (one for one in new.deliveries if one.state is State.QUEUED and to_ms(one.due_at) <= at)
 
 
-def _fits_one_row(content: Content) -> bool:
-    return len(content.header) + sum(map(len, content.body)) <= Content.PIECE
-
-
 def _rows_of(content: Content) -> Iterator[bytes]:
     """Yield the rows that octets are kept in: a header and its body share one if they are small enough."""
-    if _fits_one_row(content):
+    if fits_one_row(content):
         yield b"".join((content.header, *content.body))
     else:
         yield content.header

@@ -7,11 +7,9 @@ to its owner; reading that changes nothing goes elsewhere.
 """
 
 import asyncio
-import os
 import queue
 import sqlite3
 import threading
-import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,7 +20,7 @@ from msgspec import Struct
 
 from mta.clock import Clock
 from mta.errors import StoreInDoubt, StoreUnavailable
-from mta.storage.connect import BUSY_TIMEOUT, connect, is_fatal, is_locked, translate
+from mta.storage.connect import BUSY_TIMEOUT, connect, is_fatal, is_locked, translate, when_free
 from mta.storage.units import I, InOne, OneStep, T, Together, Unit
 
 MAX_GROUP = 200
@@ -33,12 +31,6 @@ LINGER = 0.005
 """Seconds that units which hurry nobody wait for company."""
 _COMPANY = 10
 """Units that need not wait for more of them: an eleventh makes the commit hardly cheaper for each."""
-
-_NAP = 0.0003
-_SOON = 0.1
-_LONG_NAP = 0.005
-"""Seconds between attempts to begin: commits of other workers take a few milliseconds; who has not ended after `_SOON`
-is no worker at work, and is not asked thousands of times."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +87,8 @@ class Writer:
         self._handed_in: list[_Job] = []
         """Since the loop's last turn: they are passed on together, for each passing on wakes the thread."""
         self._waiting = 0
+        self._other_at = 0.0
+        """When something was last handed in that does not go in one step, by the loop's clock."""
         self._closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
@@ -148,12 +142,18 @@ class Writer:
         if self._waiting >= self._settings.max_waiting:
             raise StoreUnavailable(f"{self._path}: {self._waiting} transactions wait already")
         job = _Job(unit, thing, self._loop.create_future(), patient, in_one)
+        if in_one is None:
+            self._other_at = self._loop.time()
         self._waiting += 1
         self._handed_in.append(job)
         if len(self._handed_in) == 1:
             self._loop.call_soon(self._pass_on)
         value: T = await job.answer
         return value
+
+    def has_other_work(self, within: float) -> bool:
+        """Whether anything but what goes in one step was handed in within so many seconds."""
+        return self._loop is None or self._loop.time() - self._other_at < within
 
     async def close(self) -> None:
         """Carry out what waits, close the connection, end the thread."""
@@ -258,7 +258,7 @@ class Writer:
             sqlite3.Error: somebody held the lock all the time, or nobody knows whether it was written.
         """
         try:
-            self._when_free(connection, step.statement, step.values)
+            when_free(connection, step.statement, step.values, patience=self._settings.lock_patience)
         except Exception as error:
             if isinstance(error, sqlite3.Error) and (is_fatal(error) or is_locked(error)):
                 raise
@@ -272,28 +272,7 @@ class Writer:
         Raises:
             sqlite3.OperationalError: somebody held the lock all the time.
         """
-        self._when_free(connection, "BEGIN IMMEDIATE")
-
-    def _when_free(self, connection: sqlite3.Connection, statement: str, values: Sequence[object] = ()) -> None:
-        """Execute what needs the lock of the file, waiting for other processes in short naps.
-
-        SQLite's own busy handler naps longer each time, up to 0.1 s: of two busy workers that share the file, the one
-        that just committed is always there first, and the other was seen to wait for more than a second.
-
-        Raises:
-            sqlite3.OperationalError: somebody held the lock all the time.
-        """
-        waited = 0.0
-        while True:
-            try:
-                connection.execute(statement, values)
-                return
-            except sqlite3.OperationalError as error:
-                if not is_locked(error) or waited >= self._settings.lock_patience:
-                    raise
-            nap = _NAP if waited < _SOON else _LONG_NAP
-            time.sleep(nap)
-            waited += nap
+        when_free(connection, "BEGIN IMMEDIATE", patience=self._settings.lock_patience)
 
     def _run_all(self, connection: sqlite3.Connection, group: Sequence[_Job]) -> list[_Answer]:
         """Run all units of a group.
@@ -391,8 +370,3 @@ def _by_unit(group: Iterable[_Job]) -> list[list[_Job]]:
     for job in group:
         jobs.setdefault(job.unit, []).append(job)
     return list(jobs.values())
-
-
-def folder_of(path: str) -> str:
-    """Return the folder a database file stands in."""
-    return os.path.dirname(os.path.abspath(path))

@@ -3,7 +3,7 @@
 import contextlib
 import random
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from typing import Any, cast
 
@@ -25,9 +25,12 @@ def open_store(
     min_free: float = 0.0,
     retention: Retention = Retention(),  # noqa: B008 - a frozen value
     opener: Callable[[str], sqlite3.Connection] = connect,
+    helper: Sequence[str] | None = None,
 ) -> contextlib.AbstractAsyncContextManager[SqliteStore]:
     """Open a store that never finds its disk full, unless told so."""
-    return SqliteStore.open(path, clock, min_free=min_free, dice=random.Random(1), retention=retention, opener=opener)
+    return SqliteStore.open(
+        path, clock, min_free=min_free, dice=random.Random(1), retention=retention, opener=opener, helper=helper
+    )
 
 
 def ask(path: str, sql: str, *parameters: object) -> list[tuple[object, ...]]:
