@@ -51,8 +51,13 @@ def main() -> None:
     for one in _SIGNALS:
         signal.signal(one, signal.SIG_IGN)
     number, path, min_free = sys.argv[1:]
-    with socket.socket(fileno=int(number)) as link:
-        serve(link, path, float(min_free))
+    try:
+        with socket.socket(fileno=int(number)) as link:
+            serve(link, path, float(min_free))
+    except sqlite3.Error as error:
+        sys.exit(f"{path}: {error}")
+    except ConnectionError:
+        pass  # the worker has gone, and needs no answer any more
 
 
 def serve(link: socket.socket, path: str, min_free: float) -> None:
@@ -60,7 +65,7 @@ def serve(link: socket.socket, path: str, min_free: float) -> None:
 
     Raises:
         sqlite3.Error: the file cannot be opened.
-        OSError: the worker is gone.
+        ConnectionError: the worker is gone.
     """
     at_once, space = AtOnce(Statements.load()), FreeSpace(folder_of(path), min_free, SystemClock())
     decoder = msgspec.msgpack.Decoder(Group)
