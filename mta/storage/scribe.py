@@ -132,7 +132,7 @@ class Scribe(asyncio.Protocol):
             _log.warning("the process that helps to write messages cannot be begun: %s", error)
             self._rests_until = self._loop.time() + _REST
         else:
-            if code:
+            if not self._is_closed:
                 _log.warning("the process that helps to write messages ended with code %d", code)
                 self._rests_until = self._loop.time() + _REST
         finally:

@@ -32,16 +32,19 @@ async def test_kills_of_the_server_and_of_its_helper_lose_nothing(tmp_path: Path
             await house.ask("queue", "pause", "--all", "--reason", "a test")
         kills = 0
         for turn in range(20 if SOAK else 4):
-            await house.server.start()
-            await house.see("the helper has begun", lambda: bool(helpers(house)))
-            async with crowd.pressing():
-                before = len(crowd.acknowledged)
-                await house.see("clients are served", lambda before=before: len(crowd.acknowledged) > before + 50)  # type: ignore[misc]  # of mypy's own
-                for pid in helpers(house) if turn % 2 else []:
-                    os.kill(pid, signal.SIGKILL)
-                await asyncio.sleep(0.3)
+            try:
+                await house.server.start()
+                await house.see("the helper has begun", lambda: bool(helpers(house)))
+                async with crowd.pressing():
+                    before = len(crowd.acknowledged)
+                    await house.see("clients are served", lambda before=before: len(crowd.acknowledged) > before + 50)  # type: ignore[misc]  # of mypy's own
+                    for pid in helpers(house) if turn % 2 else []:
+                        os.kill(pid, signal.SIGKILL)
+                    await asyncio.sleep(0.3)
+                    await house.server.kill()
+            finally:
                 await house.server.kill()
-                kills += 1
+            kills += 1
             await house.see("the helper has ended", lambda: not helpers(house))
         assert not house.sink.messages
         async with house.server:
