@@ -57,15 +57,6 @@ def first_at(at: datetime) -> str:
     return encode(min(max(0, (at - _EPOCH) // _MILLISECOND), _MAX_MILLISECONDS) << 38, LENGTH)
 
 
-def _identifier(number: int) -> str:
-    """`encode` for what is made several times a message."""
-    return (
-        f"{_PAIRS[number >> 70]}{_PAIRS[number >> 60 & 1023]}{_PAIRS[number >> 50 & 1023]}"
-        f"{_PAIRS[number >> 40 & 1023]}{_PAIRS[number >> 30 & 1023]}{_PAIRS[number >> 20 & 1023]}"
-        f"{_PAIRS[number >> 10 & 1023]}{_PAIRS[number & 1023]}"
-    )
-
-
 class IdSource:
     """Makes identifiers for one worker. Never goes back, whatever the clock does."""
 
@@ -75,9 +66,8 @@ class IdSource:
         self._clock = clock
         self._worker = worker
         self._dice = dice
-        self._last = 0
         # at random here too: a machine without a clock of its own starts before the epoch, time and again
-        self._counter = dice.getrandbits(23)
+        self._begin(0, dice.getrandbits(23))
 
     def next(self) -> str:
         """Return an identifier that sorts after every one made here before."""
@@ -85,9 +75,15 @@ class IdSource:
         if now > self._last:
             # a random start in the lower half: a worker's number that is used again after a step of the clock does not
             # repeat identifiers, and what one millisecond needs still fits
-            self._last, self._counter = now, self._dice.getrandbits(23)
+            self._begin(now, self._dice.getrandbits(23))
         else:
             self._counter += 1
             if self._counter >> 24:
-                self._last, self._counter = self._last + 1, 0
-        return _identifier(self._last << 38 | self._worker << 24 | self._counter)
+                self._begin(self._last + 1, 0)
+        low = self._worker << 24 | self._counter
+        return f"{self._prefix}{_PAIRS[low >> 20 & 1023]}{_PAIRS[low >> 10 & 1023]}{_PAIRS[low & 1023]}"
+
+    def _begin(self, millisecond: int, counter: int) -> None:
+        self._last, self._counter = millisecond, counter
+        # all letters but those of the counter, which have some of the worker's number in them
+        self._prefix = encode((millisecond << 38 | self._worker << 24) >> 30, LENGTH - 6)
