@@ -3,14 +3,16 @@
 BENCH_WORK        an empty folder for configuration and queue
 BENCH_PORT        the port to listen on (127.0.0.1, AUTH without TLS)
 BENCH_SINK_PORT   where the receiving end listens
-BENCH_HOLD        1: accept, deliver nothing
+BENCH_HOLD        1: accept, deliver nothing: everything is paused, as by `mta queue pause --all`
 BENCH_DKIM        1: sign, with BENCH_KEY (PEM), selector `bench`, domain bench.test
 BENCH_DOMAINS     1: all mail to 127.0.0.1; N: domain dK.bench.test to 127.0.1.K, each a destination of its own
 BENCH_USER, BENCH_PASSWORD   the account
 BENCH_SUBMISSION  more lines for [submission]
 """
 
+import asyncio
 import os
+import random
 import secrets
 import shutil
 import sys
@@ -18,7 +20,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from mta.accounts.password import hash_password
+from mta.clock import SystemClock
+from mta.events import Event
 from mta.mail.token import Keyring
+from mta.queue.model import PauseScope
+from mta.storage.sqlite import SqliteStore
 
 DOMAIN = "bench.test"
 
@@ -68,8 +74,6 @@ domains = ["{DOMAIN}"]
 
 
 def _routes(environ: dict[str, str]) -> str:
-    if environ.get("BENCH_HOLD") == "1":
-        return '[[route]]\ndomain = "*"\nhold = true\n'
     port, domains = environ["BENCH_SINK_PORT"], int(environ.get("BENCH_DOMAINS", "1"))
     if domains == 1:
         return f'[[route]]\ndomain = "*"\nrelay = "smtp://127.0.0.1:{port}"\n'
@@ -78,6 +82,21 @@ def _routes(environ: dict[str, str]) -> str:
     )
 
 
+class _Nobody:
+    def observe(self, event: Event) -> None:
+        """Hear of it and say nothing."""
+
+
+async def pause(work: Path) -> None:
+    """Make the store, and have all that is accepted into it wait."""
+    (work / "data").mkdir(mode=0o700)
+    path = str(work / "data" / "queue.db")
+    async with SqliteStore.open(path, SystemClock(), min_free=0.0, dice=random.Random()) as store:
+        await store.desk(_Nobody()).pause(PauseScope.ALL, "", "bench", "accepting only")
+
+
 if __name__ == "__main__":
     path = configure(Path(os.environ["BENCH_WORK"]), dict(os.environ))
+    if os.environ.get("BENCH_HOLD") == "1":
+        asyncio.run(pause(path.parent))
     os.execv(sys.executable, [sys.executable, "-m", "mta", "-c", str(path), "serve"])

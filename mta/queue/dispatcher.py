@@ -102,6 +102,8 @@ class Dispatcher:
         if not self._window.is_open or not self._ledger.usable:
             return 0
         lane = Lane(message.stream, message.account)
+        if self._traffic.is_paused(lane):
+            return 0
         room = room_of(lane, len(domains), self._window.in_hand, self._pace.window - promised)
         free: list[str] = []
         waits: dict[str, bool] = {}
