@@ -101,10 +101,10 @@ class Traffic:
         return is_paused(lane, self._pauses)
 
     def free(self, lane: Lane, domains: Sequence[str]) -> int:
-        """Return how many of a lane's fresh deliveries, the first ones, would soon have a place; of a domain whose site
-        is not known as many as of any new site."""
-        if self.is_paused(lane):
-            return 0
+        """Return how many fresh deliveries of a lane that is not paused, the first ones, would soon have a place.
+
+        Of a domain whose site is not known as many as of any new site.
+        """
         left: dict[str, int] = {}
         now = self._clock.monotonic()
         for count, domain in enumerate(domains):
@@ -242,7 +242,7 @@ class Traffic:
         return None
 
     def _is_paused(self, lane: Lane, site: str) -> bool:
-        return is_paused(lane, self._pauses) or any(
+        return self.is_paused(lane) or any(
             pause.scope is PauseScope.SITE and pause.value == site for pause in self._pauses
         )
 

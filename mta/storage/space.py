@@ -10,7 +10,7 @@ _EVERY = 1.0
 
 
 class FreeSpace:
-    """The part of a file system, blocks and inodes, that must stay free. Used from the writer's thread only."""
+    """The part of a file system, blocks and inodes, that must stay free. Used from one thread only."""
 
     def __init__(self, folder: str, min_free: float, clock: Clock) -> None:
         self._folder = folder

@@ -2,8 +2,9 @@
 
 A unit of work is a function of the connection. Units that wait together are committed together: one fsync answers all
 of them. Each runs under a savepoint, so that one that fails spoils no other. Things of one kind that wait together are
-handed to one unit, all at once, since each statement costs a fight for the interpreter's lock. What a unit does is left
-to its owner; reading that changes nothing goes elsewhere.
+handed to one unit, all at once, since each statement costs a fight for the interpreter's lock; where one statement does
+all that waits, it is executed without a transaction around it. What a unit does is left to its owner; reading that
+changes nothing goes elsewhere.
 """
 
 import asyncio
